@@ -1,0 +1,6 @@
+"""Every setting once: command line, file, environment and documentation are derived from here."""
+
+from aiowsgi.config.settings import SETTINGS, Config, Limits, Setting, Timeouts, settings_page
+from aiowsgi.config.sources import ConfigError, load
+
+__all__ = ["SETTINGS", "Config", "ConfigError", "Limits", "Setting", "Timeouts", "load", "settings_page"]

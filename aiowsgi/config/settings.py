@@ -1,0 +1,224 @@
+"""The settings: name, type, default, unit and meaning of each, declared once as a field of Config."""
+
+from dataclasses import dataclass, field, fields
+from itertools import groupby
+from typing import Any
+
+from aiowsgi.config import values
+from aiowsgi.config.values import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may use up; sizes in bytes."""
+
+    request_line: int = 8 * 1024
+    head: int = 64 * 1024
+    fields: int = 100
+    content: int = 128 * 1024 * 1024
+    content_memory: int = 256 * 1024  # a request's content past this goes on in a temporary file
+    response_memory: int = 1024 * 1024  # a response its client is slow to take, the same
+    response_file: int = 1024 * 1024 * 1024  # and past this its thread waits
+    pipelined: int = 64 * 1024  # bytes read ahead of the request that is being answered
+    queue: int = 1000  # requests waiting for a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a connection may stay in a state without progress, in seconds."""
+
+    keep_alive: float = 75.0
+    head: float = 20.0
+    transfer: float = 60.0
+    linger: float = 5.0
+    graceful: float = 30.0
+
+
+def _setting(group: str, kind: Kind, default: object, help: str, shown: str = "") -> Any:
+    """Declare a field of Config; ``shown`` is its default as people read it, where the value does not say."""
+    return field(default=default, metadata={"group": group, "kind": kind, "help": help, "shown": shown})
+
+
+_SITE, _SERVER, _LOG, _LIMIT, _TIMEOUT = "Site", "Server", "Logging", "Limits", "Timeouts"
+_LIMITS = Limits()
+_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings. Making one checks nothing; ``load`` does."""
+
+    app: str | None = _setting(
+        _SITE, values.APPLICATION, None, "The application; a factory is called once in each worker."
+    )
+    html: str | None = _setting(
+        _SITE, values.FOLDER, None, "Serve the files of this folder at /.", "html, if there is no APP"
+    )
+    apps: str | None = _setting(
+        _SITE, values.FOLDER, None, "Run the .py scripts of this folder at /.", "apps, if there is no APP"
+    )
+    static: tuple[tuple[str, str], ...] = _setting(
+        _SITE, values.FOLDERS, (), "Serve the files of a folder below PREFIX."
+    )
+    scripts: tuple[tuple[str, str], ...] = _setting(
+        _SITE, values.FOLDERS, (), "Run the .py scripts of a folder below PREFIX."
+    )
+    mount: tuple[tuple[str, str], ...] = _setting(
+        _SITE, values.APPLICATIONS, (), "Serve another application below PREFIX."
+    )
+
+    bind: tuple[str, ...] = _setting(
+        _SERVER, values.ADDRESS, ("127.0.0.1:8000",), "Listen here; port 0 is any free port."
+    )
+    workers: int = _setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
+    threads: int = _setting(_SERVER, values.COUNT, 4, "Threads that run applications, in each worker.")
+    loop: str = _setting(_SERVER, values.LOOP, values.LOOPS[0], "The event loop.", "uvloop, if installed")
+    parser: str = _setting(
+        _SERVER, values.PARSER, "auto", "Parse requests on the fast road where it can, or with h11 alone."
+    )
+
+    access_log: str | None = _setting(
+        _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"
+    )
+    log_level: str = _setting(
+        _LOG,
+        values.LEVEL,
+        "info",
+        "Least severity to log: debug, info, warning, error or critical.",
+    )
+    debug: bool = _setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
+
+    max_request_line: int = _setting(
+        _LIMIT, values.SIZE, _LIMITS.request_line, "Longest request line; past it, 414."
+    )
+    max_head: int = _setting(_LIMIT, values.SIZE, _LIMITS.head, "Longest request head; past it, 431.")
+    max_fields: int = _setting(
+        _LIMIT, values.COUNT, _LIMITS.fields, "Most header fields of a request; past it, 431."
+    )
+    max_body: int = _setting(_LIMIT, values.SIZE, _LIMITS.content, "Longest request body; past it, 413.")
+    max_queue: int = _setting(
+        _LIMIT,
+        values.COUNT,
+        _LIMITS.queue,
+        "Most requests waiting in a worker for a thread; past it, 503.",
+    )
+
+    keep_alive_timeout: float = _setting(
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.keep_alive, "A connection may idle so long between requests."
+    )
+    head_timeout: float = _setting(
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.head, "A request head may take so long to arrive."
+    )
+    transfer_timeout: float = _setting(
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.transfer, "A body or a response may stand still so long."
+    )
+    linger_timeout: float = _setting(
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.linger, "A refused client may go on sending so long."
+    )
+    graceful_timeout: float = _setting(
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.graceful, "Running requests may take so long when a worker stops."
+    )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            request_line=self.max_request_line,
+            head=self.max_head,
+            fields=self.max_fields,
+            content=self.max_body,
+            queue=self.max_queue,
+        )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return Timeouts(
+            keep_alive=self.keep_alive_timeout,
+            head=self.head_timeout,
+            transfer=self.transfer_timeout,
+            linger=self.linger_timeout,
+            graceful=self.graceful_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field of Config declares, and how the sources of settings spell it."""
+
+    name: str
+    group: str
+    kind: Kind
+    help: str
+    default: str
+
+    @property
+    def option(self) -> str:
+        return "APP" if self.name == "app" else "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "AIOWSGI_" + self.name.upper()
+
+
+def _default_text(kind: Kind, default: Any) -> str:
+    if default in (None, ()):
+        return "none"
+    if kind is values.SIZE:
+        return values.size_text(default)
+    if kind is values.FLAG:
+        return "yes" if default else "no"
+    if kind is values.SECONDS:
+        return f"{default:g}"
+    return ", ".join(default) if kind.many else str(default)
+
+
+SETTINGS = {
+    field.name: Setting(
+        name=field.name,
+        group=field.metadata["group"],
+        kind=field.metadata["kind"],
+        help=field.metadata["help"],
+        default=field.metadata["shown"] or _default_text(field.metadata["kind"], field.default),
+    )
+    for field in fields(Config)
+}
+
+_PAGE_HEAD = """\
+# Settings
+
+This page is generated from the declarations in `aiowsgi/config/settings.py`.
+
+A setting is taken from the first of these places that gives it; lists are not joined.
+
+1. The command line: `aiowsgi serve [OPTIONS] [APP]`.
+2. The environment. An empty variable counts as none; lists are comma separated.
+3. One file: the one that `--config FILE` or `AIOWSGI_CONFIG` names, else `aiowsgi.toml` in the current
+   directory, else `pyproject.toml` there. A `pyproject.toml` is read at `[tool.aiowsgi]`, any other file
+   whole.
+4. The default.
+
+Paths start from the current directory, those in a file too. A size is a number of bytes, or of KiB, MiB or
+GiB: `64K`, `1M`, `1G`. For a flag a variable says `true`, `1`, `yes` or `false`, `0`, `no`, the command line
+`--debug` or `--no-debug`. Options with PREFIX, and `--bind`, may be repeated; in a file they are lists:
+
+    bind = ["127.0.0.1:8000", "unix:/run/site.sock"]
+    static = ["/static=./public"]
+    max_body = "1G"
+"""
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    lines = [_PAGE_HEAD]
+    for group, settings in groupby(SETTINGS.values(), lambda setting: setting.group):
+        lines += [f"## {group}", ""]
+        lines += ["| option | TOML key | variable | default | unit | meaning |", "|---|---|---|---|---|---|"]
+        for setting in settings:
+            option = f"{setting.option} {setting.kind.metavar}".strip().replace("|", r"\|")
+            if setting.name == "app":
+                option = setting.option
+            lines.append(
+                f"| `{option}` | `{setting.name}` | `{setting.variable}` "
+                f"| {setting.default} | {setting.kind.unit} | {setting.help} |"
+            )
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,159 @@
+"""Where settings come from: command line over environment over file over default."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from aiowsgi.config import values
+from aiowsgi.config.settings import SETTINGS, Config
+from aiowsgi.config.values import Kind
+
+
+class ConfigError(Exception):
+    """A mistake in a setting, in one line: its place, what was expected, what was given."""
+
+
+_Found = dict[str, tuple[str, Any]]  # a setting's name -> the place it was given in, its value
+
+_PROJECT_FILE = "pyproject.toml"
+_FILES = ("aiowsgi.toml", _PROJECT_FILE)
+_ROOTS = {"static": "html", "scripts": "apps", "mount": "app"}  # the same kind of mount, at "/"
+
+
+def load(command_line: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> Config:
+    """Read and check all settings; relative paths start from ``directory``.
+
+    ``command_line`` holds what was given there by a field's name (None and () are nothing), and as ``config``
+    the file to read. Reads that file and looks whether folders exist; nothing else comes from outside the
+    arguments. Raises ConfigError.
+    """
+    options = dict(command_line)
+    variables = {
+        name.removeprefix("AIOWSGI_").lower(): text
+        for name, text in environ.items()
+        if name.startswith("AIOWSGI_") and text
+    }
+    variable = variables.pop("config", None)
+    option = options.pop("config", None)
+    if option is not None:
+        found = _named_file(str(option), "--config", directory)
+    elif variable is not None:
+        found = _named_file(variable, "AIOWSGI_CONFIG", directory)
+    else:
+        found = _file_of(directory)
+    found |= _read(variables, lambda name: f"AIOWSGI_{name.upper()}", text=True)
+    found |= _read(options, lambda name: "APP" if name == "app" else f"--{name.replace('_', '-')}", text=True)
+    return _checked(found, directory)
+
+
+def _named_file(name: str, place: str, directory: Path) -> _Found:
+    found = _read_file(name, place, directory)
+    if found is None:
+        raise _mistake(place, "a file with [tool.aiowsgi]", name)
+    return found
+
+
+def _file_of(directory: Path) -> _Found:
+    for name in _FILES:
+        if os.path.isfile(directory / name) and (found := _read_file(name, name, directory)) is not None:
+            return found
+    return {}
+
+
+def _read_file(name: str, place: str, directory: Path) -> _Found | None:
+    """Read a settings file; None if it is a pyproject.toml with nothing for us."""
+    try:
+        table: object = tomllib.loads((directory / name).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{place}: expected a TOML file, got {name!r} ({reason})") from error
+    if Path(name).name == _PROJECT_FILE:
+        for key in ("tool", "aiowsgi"):
+            table = table.get(key) if isinstance(table, dict) else None
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise _mistake(f"{name}: tool.aiowsgi", "a table", table)
+    return _read(table, lambda key: f"{name}: {key}", text=False)
+
+
+def _read(given: Mapping[str, object], spelt: Callable[[str], str], *, text: bool) -> _Found:
+    """Read what one source gives; ``spelt`` turns a name into the place to name in a mistake.
+
+    A file has types and is held to them. Elsewhere (``text``) every value may come as text.
+    """
+    found: _Found = {}
+    for name, value in given.items():
+        if name not in SETTINGS:
+            near = get_close_matches(name, SETTINGS, 1)
+            hint = (
+                f"did you mean {spelt(near[0]) if text else near[0]}?"
+                if near
+                else "aiowsgi serve --help lists all"
+            )
+            raise ConfigError(f"{spelt(name)}: expected the name of a setting, {hint}")
+        if value is not None:
+            found[name] = spelt(name), _value(SETTINGS[name].kind, value, spelt(name), text)
+    return {name: entry for name, entry in found.items() if entry[1] != ()}
+
+
+def _value(kind: Kind, given: object, place: str, text: bool) -> object:
+    if not kind.many:
+        return _single(kind, given, place, text)
+    if text and isinstance(given, str):
+        given = [item.strip() for item in given.split(",")]
+    items = given if isinstance(given, list | tuple) else [given]
+    return tuple(_single(kind, item, place, text) for item in items)
+
+
+def _single(kind: Kind, given: object, place: str, text: bool) -> object:
+    # Not isinstance, to which True is an int.
+    if type(given) in kind.toml or (text and isinstance(given, str)):
+        with suppress(ValueError):
+            return kind.parse(str(given))
+    raise _mistake(place, kind.expected, given)
+
+
+def _mistake(place: str, expected: str, given: object) -> ConfigError:
+    return ConfigError(f"{place}: expected {expected}, got {given!r}")
+
+
+def _checked(found: _Found, directory: Path) -> Config:
+    """Check the settings against each other and the file system, and settle what depends on them."""
+    settled = {name: _settled(name, *found[name], directory) for name in found}
+    for name, root in _ROOTS.items():
+        prefixes = [prefix for prefix, _ in settled.get(name, ())]
+        again = [prefix or "/" for prefix in prefixes if prefixes.count(prefix) > 1]
+        if again:
+            raise _mistake(found[name][0], "each prefix once", again[0])
+        if "" in prefixes and root in found:
+            raise _mistake(found[name][0], f"no prefix / beside {found[root][0]}", "/")
+        free = "" not in prefixes and root not in found
+        if free and root != "app" and "app" not in found and os.path.isdir(directory / root):
+            settled[root] = str(directory / root)
+    if not settled.keys() & {*_ROOTS, *_ROOTS.values()}:
+        raise ConfigError(f"nothing to serve: expected APP, or a folder html or apps in {directory}")
+    return Config(**settled)
+
+
+def _settled(name: str, place: str, value: Any, directory: Path) -> object:
+    """Return a value with its paths made absolute and its folders seen to be there."""
+    kind = SETTINGS[name].kind
+    if kind is values.FOLDER:
+        return _folder(directory / value, place)
+    if kind is values.FOLDERS:
+        return tuple((prefix, _folder(directory / path, place)) for prefix, path in value)
+    if kind is values.FILE and value != "-":
+        _folder((directory / value).parent, place)
+        return str(directory / value)
+    return value
+
+
+def _folder(path: Path, place: str) -> str:
+    if not os.path.isdir(path):  # unlike Path.is_dir, it never raises
+        raise _mistake(place, "a folder that exists", str(path))
+    return str(path)

@@ -1,0 +1,121 @@
+"""How the values of settings are written: each Kind turns text into a value, or refuses it."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import IPv6Address
+from math import isfinite
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to write a value.
+
+    ``parse`` raises ValueError for what is not ``expected``. ``toml`` are the types a file may use. A setting
+    of a kind with ``many`` is a tuple: its option may be given again and again.
+    """
+
+    metavar: str
+    expected: str
+    parse: Callable[[str], object]
+    toml: tuple[type, ...] = (str,)
+    many: bool = False
+    unit: str = ""
+
+
+def _matched(pattern: str, text: str) -> re.Match[str]:
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise ValueError(text)
+    return match
+
+
+def _choice(metavar: str, values: tuple[str, ...]) -> Kind:
+    return Kind(metavar, " or ".join(values), lambda text: _matched("|".join(values), text)[0])
+
+
+def _count(text: str) -> int:
+    return int(_matched("0*[1-9][0-9]{0,8}", text)[0])
+
+
+def _workers(text: str) -> int:
+    if text != "auto":
+        return _count(text)
+    # The processors this process may use: in a container fewer than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_SHIFTS = {"G": 30, "M": 20, "K": 10, "": 0}
+
+
+def _size(text: str) -> int:
+    match = _matched("([0-9]{1,15})(?:([KMG])(?:iB)?)?", text)
+    return int(match[1]) << _SHIFTS[match[2] or ""]
+
+
+def size_text(size: int) -> str:
+    """Write a size in bytes as people do, "64K" for 65536."""
+    suffix, shift = next(item for item in _SHIFTS.items() if size % (1 << item[1]) == 0)
+    return f"{size >> shift}{suffix}"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (isfinite(seconds) and seconds > 0):
+        raise ValueError(text)
+    return seconds
+
+
+def _flag(text: str) -> bool:
+    return _matched("(true|1|yes)|false|0|no", text.lower())[1] is not None
+
+
+def _text(text: str) -> str:
+    return _matched(r"[^\0]+", text)[0]
+
+
+def _address(text: str) -> str:
+    """Check the syntax only: whether a host name means anything, binding it will tell."""
+    if text.startswith("unix:"):
+        _text(text.removeprefix("unix:"))
+        return text
+    match = _matched(r"(?:\[([^]]*)\]|[\w.-]*):([0-9]{1,5})", text)
+    if match[1] is not None:
+        IPv6Address(match[1])
+    if int(match[2]) > 65535:
+        raise ValueError(text)
+    return text
+
+
+def _mount(text: str) -> tuple[str, str]:
+    match = _matched(r"([^=\0]+)=([^\0]+)", text)
+    prefix = ("/" + match[1].strip("/")).rstrip("/")
+    # No request has such a path: dot segments are resolved, a query is not part of it (RFC 3986).
+    if re.search(r"//|/\.\.?(/|$)|[?#]", prefix):
+        raise ValueError(text)
+    return prefix, match[2]
+
+
+# What an application's name may be is for who loads it to say: site/applications.py.
+APPLICATION = Kind("APP", '"module:attribute" or "module:factory()"', _text)
+APPLICATIONS = Kind("PREFIX=APP", 'PREFIX=APP, as in "/api=api:app"', _mount, many=True)
+FOLDER = Kind("DIR", "a folder", _text)
+FOLDERS = Kind("PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, many=True)
+FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text)
+ADDRESS = Kind(
+    "HOST:PORT|unix:PATH",
+    'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces) or unix:PATH',
+    _address,
+    many=True,
+)
+WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str))
+COUNT = Kind("N", "a whole number of at least 1", _count, (int,))
+SIZE = Kind("SIZE", 'a size in bytes, as in 65536, "64K", "1M" or "1G"', _size, (int, str), unit="bytes")
+SECONDS = Kind("SECONDS", "a number of seconds above 0", _seconds, (int, float), unit="seconds")
+FLAG = Kind("", "true or false", _flag, (bool,))
+LEVEL = _choice("LEVEL", ("debug", "info", "warning", "error", "critical"))
+LOOPS = ("uvloop", "asyncio") if find_spec("uvloop") else ("asyncio",)
+LOOP = _choice("uvloop|asyncio", LOOPS)
+PARSER = _choice("auto|h11", ("auto", "h11"))

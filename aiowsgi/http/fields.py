@@ -1,0 +1,44 @@
+"""The grammar of header fields (RFC 9110 sections 5 and 7), both ways, one rule for each thing."""
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+
+# RFC 9110 section 5.6.2
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# RFC 9110 section 5.5: visible characters, obs-text, and blanks between them. The control characters that the
+# section lets a lenient recipient keep are not kept here.
+VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+
+# Names whose values are nobody's business but the two ends': never kept longer than the message.
+SECRET = re.compile(
+    r"auth|cookie|token|key|secret|session|passw|signature|credential|jwt|csrf|xsrf", re.IGNORECASE
+)
+
+_is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?").fullmatch
+_is_percent_encoded = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*").fullmatch
+
+
+def is_host(value: str) -> bool:
+    """Tell whether ``value`` is the host, with or without a port, of an http URI (RFC 9110 section 7.2).
+
+    A DNS name, an IPv4 address or an IPv6 one in brackets. RFC 3986 would also let a name hold ``,`` or ``;``
+    and the like, and be empty; no host is called so, and proxies differ in what they make of it.
+    """
+    match = _is_host(value)
+    if match is None or not _is_percent_encoded(value):
+        return False
+    address, port = match.groups()
+    if port and int(port) > 65535:
+        return False
+    if address is None:
+        return True
+    try:
+        IPv6Address(address)
+    except AddressValueError:
+        return False
+    return True
+
+
+def tokens(value: str) -> list[str]:
+    """Split a comma-separated list of tokens, in lower case (RFC 9110 section 5.6.1)."""
+    return [token for part in value.lower().split(",") if (token := part.strip(" \t"))]

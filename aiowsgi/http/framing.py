@@ -1,0 +1,246 @@
+"""Response -> bytes: the status line, the fields, and how the receiver finds the end of the content.
+
+RFC 9112 sections 4 to 6. Whoever makes a response calls this, so a pool thread ends with bytes.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from email.utils import formatdate
+from enum import IntEnum
+from html import escape
+from http import HTTPStatus
+from time import time
+
+from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
+from aiowsgi.http.memo import Memo
+from aiowsgi.http.messages import Field, HTTPError, Request, Response
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_is_token = re.compile(TOKEN).fullmatch
+_is_value = re.compile(VALUE).fullmatch
+# RFC 9110 section 15: a final status. An application has no way to send 1xx (PEP 3333), and 101 would promise
+# a protocol that nobody here speaks.
+_is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
+
+
+class _Kind(IntEnum):
+    PLAIN = 0
+    CONTENT_LENGTH = 1
+    CONNECTION = 2
+    HOP_BY_HOP = 3
+    DATE = 4
+    SERVER = 5
+
+
+# PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
+_KINDS = {
+    "content-length": _Kind.CONTENT_LENGTH,
+    "connection": _Kind.CONNECTION,
+    "keep-alive": _Kind.HOP_BY_HOP,
+    "proxy-authenticate": _Kind.HOP_BY_HOP,
+    "proxy-authorization": _Kind.HOP_BY_HOP,
+    "proxy-connection": _Kind.HOP_BY_HOP,
+    "te": _Kind.HOP_BY_HOP,
+    "trailer": _Kind.HOP_BY_HOP,
+    "trailers": _Kind.HOP_BY_HOP,
+    "transfer-encoding": _Kind.HOP_BY_HOP,
+    "upgrade": _Kind.HOP_BY_HOP,
+    "date": _Kind.DATE,
+    "server": _Kind.SERVER,
+}
+
+
+class _FieldLines(Memo[Field, tuple[bytes, _Kind]]):
+    """(name, value) -> the checked line with its CRLF, and what the name means to framing."""
+
+    def compute(self, key: Field) -> tuple[bytes, _Kind]:
+        try:
+            name, value = key
+        except (TypeError, ValueError):
+            raise ValueError(f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}") from None
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise ValueError(f"PEP 3333 asks for str names and values of header fields, not {key!r}")
+        if _is_token(name) is None:
+            raise ValueError(f"PEP 3333 asks for RFC 9110 field names; {name!r} is none")
+        if _is_value(value) is None:
+            raise ValueError(
+                f"PEP 3333 asks for latin-1 field values without control characters; {name}: {value!r} is none"
+            )
+        return f"{name}: {value}\r\n".encode("latin-1"), _KINDS.get(name.lower(), _Kind.PLAIN)
+
+    def lasting(self, key: Field, value: tuple[bytes, _Kind]) -> bool:
+        return len(value[0]) <= 256 and SECRET.search(key[0]) is None
+
+
+class _StatusLines(Memo[str, tuple[bytes, int]]):
+    """"200 OK" -> the status line with its CRLF, and the code."""
+
+    def compute(self, key: str) -> tuple[bytes, int]:
+        if not isinstance(key, str) or _is_status(key) is None:
+            raise ValueError(
+                f"PEP 3333 asks for a status like '200 OK': three digits from 200 to 599, a space, a reason"
+                f" without control characters; {key!r} is none"
+            )
+        return f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])
+
+
+_field_lines = _FieldLines()
+_status_lines = _StatusLines(size=64)
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+_clock_lines: tuple[int, bytes, bytes] = (0, b"", b"")
+
+
+def _date_and_server() -> tuple[int, bytes, bytes]:
+    """Return this second, its Date and Server lines, and its Date line alone (RFC 9110 section 6.6.1)."""
+    global _clock_lines
+    lines = _clock_lines
+    now = int(time())
+    if lines[0] != now:
+        date = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+        lines = _clock_lines = (now, date + b"Server: aiowsgi\r\n", date)
+    return lines
+
+
+def field_lines(fields: Iterable[Field]) -> bytes:
+    """Render header fields, each line with its CRLF.
+
+    Raises ValueError for a name or value that RFC 9110 section 5 does not allow, a line break above all.
+    """
+    return b"".join([_field_lines[field][0] for field in fields])
+
+
+class Head:
+    """What an application said to start_response, checked and rendered, before the length is known.
+
+    Raises ValueError, in the words of PEP 3333, for a status or a field that must not reach the wire.
+    """
+
+    __slots__ = ("code", "content_length", "dropped", "keep_alive", "_lines")
+
+    content_length: int | None
+
+    def __init__(self, status: str, fields: Sequence[Field]) -> None:
+        if not isinstance(fields, list):
+            raise ValueError(f"PEP 3333 asks for header fields as a list, not {type(fields).__name__}")
+        status_line, self.code = _status_lines[status]
+        self.content_length = None
+        self.keep_alive = True
+        self.dropped: list[str] = []
+        lines = [status_line]
+        date_and_server = 0
+        for field in fields:
+            try:
+                line, kind = _field_lines[field]
+            except TypeError:
+                raise ValueError(
+                    f"PEP 3333 asks for header fields as (name, value) tuples of str, not {field!r}"
+                ) from None
+            if kind == _Kind.PLAIN:
+                lines.append(line)
+            elif kind == _Kind.CONTENT_LENGTH:
+                self._declare(field[1])
+            elif kind >= _Kind.DATE:
+                lines.append(line)
+                date_and_server |= kind
+            else:
+                self._drop(*field)
+        if date_and_server == 0:
+            lines.append(_date_and_server()[1])
+        elif date_and_server == _Kind.SERVER:
+            lines.append(_date_and_server()[2])
+        elif date_and_server == _Kind.DATE:
+            lines.append(b"Server: aiowsgi\r\n")
+        self._lines = lines
+
+    def _declare(self, length: str) -> None:
+        if self.content_length is not None:
+            raise ValueError("PEP 3333 asks for one Content-Length, and this response has two")
+        if not (length.isascii() and length.isdigit() and len(length) <= 18):
+            raise ValueError(f"PEP 3333 asks for a Content-Length of digits only, not {length!r}")
+        self.content_length = int(length)
+
+    def _drop(self, name: str, value: str) -> None:
+        options = tokens(value) if name.lower() == "connection" else []
+        if "close" in options:
+            self.keep_alive = False
+        if options != ["close"] and options != ["keep-alive"]:
+            self.dropped.append(name)
+
+    def render(self, request: Request, length: int | None, keep_alive: bool) -> tuple[bytes, bool, bool]:
+        """Return the head's bytes, whether the connection is kept alive, and whether content is chunked.
+
+        ``length`` is the content's number of bytes where it is known (RFC 9112 section 6.3, and section 9.3
+        for the connection).
+        """
+        lines = self._lines
+        keep_alive = keep_alive and self.keep_alive
+        chunked = False
+        if self.code == 204 or self.code == 304:
+            pass
+        elif length is not None:
+            lines.append(b"Content-Length: %d\r\n" % length)
+        elif request.method != "HEAD":
+            chunked = request.version == "HTTP/1.1"
+            if chunked:
+                lines.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                keep_alive = False
+        lines.append(_end_of_head(request, keep_alive))
+        return b"".join(lines), keep_alive, chunked
+
+
+def has_no_content(request: Request, code: int) -> bool:
+    """Tell whether the answer ends with its head whatever its fields say (RFC 9112 section 6.3)."""
+    return request.method == "HEAD" or code == 204 or code == 304
+
+
+def _end_of_head(request: Request, keep_alive: bool) -> bytes:
+    if not keep_alive:
+        return b"Connection: close\r\n\r\n"
+    if request.version == "HTTP/1.0":
+        return b"Connection: keep-alive\r\n\r\n"
+    return b"\r\n"
+
+
+def response_head(response: Response, request: Request, keep_alive: bool) -> bytes:
+    """Return the head of a ready response: all that goes before its content."""
+    status = response.status
+    length = b"" if status == 204 or status == 304 else b"Content-Length: %d\r\n" % len(response.content)
+    return b"".join(
+        (
+            _STATUS_LINES[status],
+            response.fields,
+            length,
+            _date_and_server()[1],
+            _end_of_head(request, keep_alive),
+        )
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{status} {phrase}</title>
+<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:15vh auto;max-width:40rem;padding:0 1rem}}\
+pre{{overflow:auto}}</style>
+<h1>{status} {phrase}</h1>
+<p>{detail}</p>
+{more}</html>
+"""
+
+
+def error_response(error: HTTPError, traceback: str = "") -> Response:
+    """Return the plain page of an error, with a traceback where the operator asked to show them."""
+    page = _PAGE.format(
+        status=error.status,
+        phrase=HTTPStatus(error.status).phrase,
+        detail=escape(error.detail),
+        more=f"<pre>{escape(traceback)}</pre>\n" if traceback else "",
+    )
+    fields = [("Content-Type", "text/html; charset=utf-8"), *error.fields]
+    return Response(error.status, field_lines(fields), page.encode("utf-8", "backslashreplace"))
+
+
+def chunk(data: bytes) -> bytes:
+    """Return ``data``, which is not empty, as one chunk (RFC 9112 section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

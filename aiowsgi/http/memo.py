@@ -1,0 +1,51 @@
+"""A bounded memo of a pure function over text that comes again and again, as header lines do."""
+
+from abc import abstractmethod
+from typing import Generic, Hashable, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Memo(dict[K, V], Generic[K, V]):
+    """``memo[key]`` is ``compute(key)``, remembered for keys that were seen before.
+
+    Guarantees:
+
+    - It holds at most ``size`` entries (and one more for each thread that adds at the same instant): when it is
+      full, it starts anew. Whoever floods it with new keys therefore costs everybody else one more computation
+      of each key, at the price of 2 * ``size`` keys of their own.
+    - A key enters at its second sighting, so one that is seen once, as a request's own token is, takes no place.
+    - Threads may share it. Each step is one operation of a dict or list; the worst a race does is to
+      compute a value twice.
+    - What ``compute`` raises is raised, and nothing is remembered.
+    """
+
+    __slots__ = ("_seen", "_size")
+
+    def __init__(self, size: int = 1024) -> None:
+        """``size`` is a number of entries and a power of two."""
+        super().__init__()
+        self._size = size
+        # Hashes of keys seen lately, each in the one place its low bits name.
+        self._seen = [0] * (4 * size)
+
+    @abstractmethod
+    def compute(self, key: K) -> V:
+        """Return the value of ``key``, or raise."""
+
+    def lasting(self, key: K, value: V) -> bool:
+        """Tell whether ``key`` may be remembered at all; secrets and long keys may not."""
+        return True
+
+    def __missing__(self, key: K) -> V:
+        value = self.compute(key)
+        mark = hash(key)
+        place = mark & (4 * self._size - 1)
+        if self._seen[place] != mark:
+            self._seen[place] = mark
+        elif self.lasting(key, value):
+            if len(self) >= self._size:
+                self.clear()
+            self[key] = value
+        return value

@@ -1,0 +1,114 @@
+"""What the layers hand to each other: Request, Response, FileRange, and HTTPError, which carries an answer."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+Field = tuple[str, str]
+
+
+class HTTPError(Exception):
+    """A request that ends in an error answer, from wherever that is found out.
+
+    ``status`` is the status code, ``detail`` one sentence for the client, ``fields`` more header fields
+    (RFC 9110 section 15). ``close`` says that the connection's framing can no longer be trusted, so nothing
+    behind this request may be read as another one (RFC 9112 section 9.6).
+    """
+
+    def __init__(
+        self, status: int, detail: str = "", *, fields: Sequence[Field] = (), close: bool = False
+    ) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail or HTTPStatus(status).description or HTTPStatus(status).phrase
+        self.fields = fields
+        self.close = close
+
+    def __str__(self) -> str:
+        return f"{self.status} {HTTPStatus(self.status).phrase}: {self.detail}"
+
+
+class Request:
+    """A request's head (RFC 9112 sections 2 to 5), checked and decoded once.
+
+    Text is latin-1: one character for each byte, as PEP 3333 asks. ``fields`` maps CGI names (``HTTP_HOST``,
+    ``CONTENT_TYPE``) to values; a repeated field is one value, joined as RFC 9110 section 5.3 says.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "target",
+        "version",
+    )
+
+    method: str
+    target: str  # the request-target as it was sent
+    raw_path: str  # the target's path, still percent-encoded; "*" for OPTIONS *
+    path: str  # the same, percent-decoded
+    query: str  # behind the first "?", "" where there is none
+    version: str  # "HTTP/1.1" or "HTTP/1.0": the version to answer with and to put in SERVER_PROTOCOL
+    fields: dict[str, str]
+    keep_alive: bool  # may the connection be used again, as far as the client is concerned
+    content_length: int  # bytes of content; 0 while ``chunked``, whose length only its end tells
+    chunked: bool
+    expect_continue: bool  # the client waits for "100 Continue" before it sends the content
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target} {self.version}>"
+
+    @property
+    def has_content(self) -> bool:
+        return self.chunked or self.content_length > 0
+
+
+class File(Protocol):
+    """An open file, as far as sending it goes."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class FileRange:
+    """``count`` bytes of an open file from ``offset``; the file stays open as long as somebody holds this."""
+
+    __slots__ = ("count", "file", "offset")
+
+    def __init__(self, file: File, offset: int, count: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __repr__(self) -> str:
+        return f"<FileRange {self.offset}+{self.count}>"
+
+
+Content = bytes | FileRange
+
+
+class Response:
+    """An answer that is ready to be sent.
+
+    ``fields`` are whole field lines, each with its CRLF, rendered and checked once by
+    ``framing.field_lines``: without Content-Length, Connection, Date and Server, which framing adds.
+    """
+
+    __slots__ = ("content", "fields", "status")
+
+    def __init__(self, status: int, fields: bytes = b"", content: Content = b"") -> None:
+        self.status = status
+        self.fields = fields
+        self.content = content
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.content)} bytes>"

@@ -1,0 +1,416 @@
+"""Bytes -> Request and content, by two roads that yield the same: a fast one for common heads, h11 for all others.
+
+The fast road recognises a strict subset of what h11 accepts and may only say "this is it" or "not mine". All else,
+and everything with ``fast=False``, goes through one ``h11.Connection`` for each message. What h11 forgives and a
+server on the internet should not is refused before h11 sees it: bare LF and CR, folded lines, control characters,
+Content-Length more than once or together with Transfer-Encoding, Transfer-Encoding in HTTP/1.0.
+
+``tests/test_parser.py`` holds the two roads equal.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NoReturn
+from urllib.parse import unquote_to_bytes
+
+import h11
+
+from aiowsgi.config import Limits
+from aiowsgi.http.fields import SECRET, TOKEN, is_host, tokens
+from aiowsgi.http.memo import Memo
+from aiowsgi.http.messages import HTTPError, Request
+
+# RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
+_request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % TOKEN.encode()).fullmatch
+_fast_request_line = re.compile(rb"([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
+_field_line = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN.encode()).fullmatch
+# Where a line of a head may not end or go on: LF without CR, CR without LF, and obs-fold (RFC 9112 section 5.2).
+_bad_line_end = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]").search
+# The same while the head's end has not come yet: a CR at the very end may still get its LF.
+_bad_line_end_so_far = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\r\n[ \t]").search
+_bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+_is_content_length = re.compile(r"[0-9]{1,18}").fullmatch
+# RFC 3986 section 3.2: the scheme, the authority, and what follows it. Userinfo ("user@") is refused by is_host.
+_absolute_form = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
+
+# Fields that only h11's road deals with.
+_NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
+_LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
+
+# Bytes of chunk sizes, extensions and line ends that a sender may use up: a constant, and some for each byte of
+# content, so that chunks of one byte still pass.
+_CHUNK_OVERHEAD = 16 * 1024
+_CHUNK_OVERHEAD_A_BYTE = 16
+_CHUNK_LINE = 4 * 1024
+
+
+def _bad(detail: str) -> HTTPError:
+    return HTTPError(400, detail, close=True)
+
+
+class _NotFast(Exception):
+    """The fast road does not know this; h11 decides."""
+
+
+def _cgi_name(name: str) -> str:
+    """``Content-Type`` -> ``CONTENT_TYPE``, any other ``X-Name`` -> ``HTTP_X_NAME`` (RFC 3875 section 4.1)."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+
+def _is_dropped(name: str) -> bool:
+    """Tell whether a field never reaches an application.
+
+    With an underscore, it would be the same CGI name as the one with a hyphen; Proxy would be HTTP_PROXY, by which
+    some clients find their proxy (CVE-2016-5385).
+    """
+    return "_" in name or name.lower() == "proxy"
+
+
+def _check_value(key: str, value: str) -> None:
+    """Raise HTTPError for a value that must be of a form (RFC 9110 sections 7.2 and 8.6)."""
+    if key == "HTTP_HOST":
+        if not is_host(value):
+            raise _bad("The value of Host is no host.")
+    elif key == "CONTENT_LENGTH" and _is_content_length(value) is None:
+        raise _bad("The value of Content-Length is no number of bytes.")
+
+
+class _FieldLines(Memo[bytes, tuple[str, str]]):
+    """A field line without its CRLF -> its CGI name and value, both checked."""
+
+    def compute(self, key: bytes) -> tuple[str, str]:
+        match = _field_line(key)
+        if match is None:
+            raise _NotFast
+        name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
+        cgi_name = _cgi_name(name)
+        if cgi_name in _NOT_FAST or _is_dropped(name):
+            raise _NotFast
+        try:
+            _check_value(cgi_name, value)
+        except HTTPError:
+            raise _NotFast from None
+        return cgi_name, value
+
+    def lasting(self, key: bytes, value: tuple[str, str]) -> bool:
+        return len(key) <= _LONGEST_KNOWN_LINE and SECRET.search(value[0]) is None
+
+
+def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Make repeated fields one (RFC 9110 section 5.3; Cookie: RFC 9113 section 8.2.3)."""
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            separator = "; " if name == "HTTP_COOKIE" else ", "
+            fields[name] = f"{fields[name]}{separator}{value}"
+        else:
+            fields[name] = value
+    return fields
+
+
+def _decode_path(raw_path: str) -> str:
+    if "%" not in raw_path:
+        return raw_path
+    if _bad_escape(raw_path):
+        raise _bad("The path of the request-target has a broken percent-encoding.")
+    return unquote_to_bytes(raw_path).decode("latin-1")
+
+
+def _persists(version: str, connection: str | None) -> bool:
+    """Tell whether the client lets the connection persist (RFC 9112 section 9.3)."""
+    if connection is None:
+        return version == "HTTP/1.1"
+    options = tokens(connection)
+    if "close" in options:
+        return False
+    return version == "HTTP/1.1" or "keep-alive" in options
+
+
+class CountedContent:
+    """Content that Content-Length counts (RFC 9112 section 6.2)."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def receive(self, data: bytes) -> tuple[bytes, bool, bytes]:
+        """Return the content in ``data``, whether it has ended, and the bytes behind its end."""
+        left = self._left
+        self._left = left - len(data)
+        if self._left > 0:
+            return data, False, b""
+        return data[:left], True, data[left:]
+
+
+class _ChunkGate:
+    """Lets through to h11 only chunked content that every recipient reads alike (RFC 9112 section 7.1).
+
+    h11 is lenient about a bare LF or CR in extensions and trailers and has no bound on them all together.
+    """
+
+    __slots__ = ("_expect", "_held", "_left", "_limits", "_overhead", "_trailers")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = b""  # a line that has not come whole
+        self._left = 0  # bytes of this chunk's data and of the CRLF behind it that are still to come
+        self._overhead = _CHUNK_OVERHEAD
+        self._trailers = -1  # bytes of the trailer section so far; -1 before it
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return what h11 may see, and the bytes behind the end of the content."""
+        data = self._held + data
+        self._held = b""
+        position = 0
+        while position < len(data):
+            if self._left:
+                step = min(self._left, len(data) - position)
+                self._left -= step
+                position += step
+                continue
+            end = data.find(b"\r\n", position)
+            if end < 0:
+                self._hold(data[position:])
+                return data[:position], b""
+            line = data[position:end]
+            position = end + 2
+            if self._trailers < 0:
+                self._begin_chunk(line)
+            elif not line:
+                return data[:position], data[position:]
+            else:
+                self._check_trailer(line)
+        return data, b""
+
+    def _hold(self, rest: bytes) -> None:
+        if len(rest) > (_CHUNK_LINE if self._trailers < 0 else self._limits.head):
+            raise _bad("A line of the chunked content is too long.")
+        if b"\n" in rest:
+            raise _bad("A line of the chunked content does not end with CRLF.")
+        self._held = rest
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _chunk_line(line)
+        if match is None:
+            raise _bad("The chunked content is broken.")
+        size = int(match[1], 16)
+        self._overhead += _CHUNK_OVERHEAD_A_BYTE * size - len(line) - 4
+        if self._overhead < 0:
+            raise _bad("The chunked content is mostly not content.")
+        if size:
+            self._left = size + 2
+        else:
+            self._trailers = 0
+
+    def _check_trailer(self, line: bytes) -> None:
+        self._trailers += len(line) + 2
+        if self._trailers > self._limits.head or _field_line(line) is None:
+            raise _bad("The trailer section is too long or broken.")
+
+
+class ReferenceContent:
+    """Content that h11 reads, counted or chunked. Trailer fields are checked and left out."""
+
+    __slots__ = ("_gate", "_reference")
+
+    def __init__(self, reference: h11.Connection, gate: _ChunkGate | None) -> None:
+        self._reference = reference
+        self._gate = gate
+
+    def receive(self, data: bytes) -> tuple[bytes, bool, bytes]:
+        """As CountedContent.receive. Raises HTTPError for content that is not framed as RFC 9112 says."""
+        rest = b""
+        if self._gate is not None:
+            data, rest = self._gate.receive(data)
+        if data:
+            self._reference.receive_data(data)
+        pieces: list[bytes] = []
+        try:
+            while True:
+                event = self._reference.next_event()
+                if isinstance(event, h11.Data):
+                    pieces.append(bytes(event.data))
+                elif isinstance(event, h11.EndOfMessage):
+                    return b"".join(pieces), True, self._reference.trailing_data[0] + rest
+                else:
+                    return b"".join(pieces), False, b""
+        except h11.RemoteProtocolError as error:
+            raise _bad("The content is not framed as it should be.") from error
+
+
+ContentReader = CountedContent | ReferenceContent
+
+
+class Parser:
+    """Reads heads; one serves all connections of a worker, for it keeps nothing of any of them."""
+
+    def __init__(self, limits: Limits, *, fast: bool = True) -> None:
+        self._limits = limits
+        self._fast = fast
+        self._lines = _FieldLines()
+
+    def head(self, data: bytes, start: int = 0) -> tuple[Request, ContentReader | None, int] | None:
+        """Read the head at the beginning of ``data``.
+
+        Returns the request, what reads its content (None where it has none), and how many bytes the head took;
+        or None where its end has not come. ``start`` is how many bytes were looked at in vain before.
+
+        Raises HTTPError, with ``close``: 400, 413, 414, 417, 431, 501 or 505.
+        """
+        begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line may stand before
+        end = data.find(b"\r\n\r\n", max(begin, start - 3))
+        if end < 0 or end > self._limits.head:
+            self._check_unfinished(data[begin:])
+            return None
+        lines = data[begin:end].split(b"\r\n")
+        if len(lines[0]) > self._limits.request_line:
+            raise HTTPError(414, close=True)
+        if len(lines) > self._limits.fields + 1:
+            raise HTTPError(431, close=True)
+        if self._fast:
+            try:
+                request = self._read_fast(lines)
+            except _NotFast:
+                pass
+            else:
+                length = request.content_length
+                return request, CountedContent(length) if length else None, end + 4
+        return (*self._read_reference(data[begin : end + 4], lines), end + 4)
+
+    def _check_unfinished(self, data: bytes) -> None:
+        """Refuse at once what cannot become a good head (RFC 9112 section 2.2)."""
+        if data == b"\r":
+            return  # of the one empty line that may stand before
+        line_end = data.find(b"\r\n")
+        if (len(data) if line_end < 0 else line_end) > self._limits.request_line:
+            raise HTTPError(414, close=True)
+        if len(data) > self._limits.head:
+            raise HTTPError(431, close=True)
+        if _bad_line_end_so_far(data):
+            raise _bad("A line of the head does not end with CRLF, or is folded.")
+        if line_end >= 0:
+            self._check_request_line(data[:line_end])
+        elif data and not 0x21 <= data[0] <= 0x7E:
+            raise _bad("This is not HTTP.")
+
+    def _check_request_line(self, line: bytes) -> None:
+        match = _request_line(line)
+        if match is None:
+            raise _bad("The request line is not: method, request-target, version.")
+        if match[3] != b"1":
+            raise HTTPError(505, "This server speaks HTTP/1.1 and HTTP/1.0.", close=True)
+
+    # The fast road.
+
+    def _read_fast(self, lines: list[bytes]) -> Request:
+        match = _fast_request_line(lines[0])
+        if match is None:
+            raise _NotFast
+        method, target, minor = match.groups()
+        known = self._lines
+        pairs = [known[line] for line in lines[1:]]
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            names = [name for name, _ in pairs]
+            if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
+                raise _NotFast
+            fields = _join(pairs)
+        version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
+        if "HTTP_HOST" not in fields and version == "HTTP/1.1":
+            raise _NotFast
+        return self._request(method.decode("ascii"), target.decode("ascii"), version, fields)
+
+    # h11's road.
+
+    def _read_reference(self, head: bytes, lines: list[bytes]) -> tuple[Request, ReferenceContent | None]:
+        self._check_request_line(lines[0])
+        if _bad_line_end(head):
+            raise _bad("A line of the head does not end with CRLF, or is folded.")
+        reference = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head + 4)
+        reference.receive_data(head)
+        try:
+            event = reference.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error)
+        assert isinstance(event, h11.Request)
+        version = "HTTP/1.0" if event.http_version == b"1.0" else "HTTP/1.1"
+        pairs = [(n.decode("ascii"), v.decode("latin-1")) for n, v in event.headers.raw_items()]
+        self._check_fields(lines, version)
+        fields = _join((_cgi_name(name), value) for name, value in pairs if not _is_dropped(name))
+        method, target = event.method.decode("ascii"), event.target.decode("ascii")
+        if method == "CONNECT":
+            raise HTTPError(501, "This server is no proxy.", close=True)
+        expectation = fields.get("HTTP_EXPECT")
+        if expectation is not None and version == "HTTP/1.1" and expectation.lower() != "100-continue":
+            raise HTTPError(417, close=True)
+        chunked = fields.pop("HTTP_TRANSFER_ENCODING", None) is not None
+        request = self._request(method, target, version, fields)
+        request.chunked = chunked
+        request.expect_continue = (
+            expectation is not None and version == "HTTP/1.1" and request.has_content
+        )
+        if not request.has_content:
+            return request, None
+        return request, ReferenceContent(reference, _ChunkGate(self._limits) if chunked else None)
+
+    def _check_fields(self, lines: list[bytes], version: str) -> None:
+        """Refuse what h11 forgives in the fields that say whom the request is for and where it ends."""
+        seen: dict[str, str] = {}
+        for line in lines[1:]:
+            match = _field_line(line)
+            if match is None:
+                raise _bad("A header field has a control character in its value.")
+            name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
+            if _is_dropped(name):
+                continue
+            key = _cgi_name(name)
+            if key == "CONTENT_LENGTH" and key in seen:
+                raise _bad("There is more than one Content-Length.")
+            _check_value(key, value)
+            seen[key] = value
+        if "HTTP_TRANSFER_ENCODING" in seen:
+            if "CONTENT_LENGTH" in seen:
+                raise _bad("Content-Length and Transfer-Encoding exclude each other.")
+            if version == "HTTP/1.0":
+                raise _bad("HTTP/1.0 has no Transfer-Encoding.")
+
+    def _refuse(self, error: h11.RemoteProtocolError) -> NoReturn:
+        status = error.error_status_hint
+        raise HTTPError(status if status in (431, 501) else 400, str(error) + ".", close=True) from error
+
+    # Where the two meet.
+
+    def _request(self, method: str, target: str, version: str, fields: dict[str, str]) -> Request:
+        request = Request()
+        request.method = method
+        request.target = target
+        request.version = version
+        request.fields = fields
+        path = target
+        if not target.startswith("/"):
+            path = self._path_of_other_form(method, target, fields)
+        request.raw_path, _, request.query = path.partition("?")
+        request.path = _decode_path(request.raw_path)
+        request.keep_alive = _persists(version, fields.get("HTTP_CONNECTION"))
+        request.chunked = request.expect_continue = False
+        length = fields.get("CONTENT_LENGTH")
+        request.content_length = 0
+        if length is not None:
+            request.content_length = int(length)
+            if request.content_length > self._limits.content:
+                raise HTTPError(413, close=True)
+        return request
+
+    def _path_of_other_form(self, method: str, target: str, fields: dict[str, str]) -> str:
+        """Return path and query of an absolute-form or asterisk-form target (RFC 9112 sections 3.2.2, 3.2.4)."""
+        if target == "*" and method == "OPTIONS":
+            return target
+        match = _absolute_form(target)
+        if match is None or not is_host(match[1]):
+            raise _bad("The request-target is neither a path nor a URI of this server.")
+        # RFC 9112 section 3.2.2: the target's authority stands in for whatever Host says.
+        fields["HTTP_HOST"] = match[1]
+        return match[2] if match[2].startswith("/") else "/" + match[2]

@@ -1,0 +1,82 @@
+"""The access log: a line for each request in the combined format, and the seconds it took."""
+
+import logging
+import os
+from collections.abc import Callable
+from time import gmtime, strftime, time
+
+from aiowsgi.http.messages import Request
+
+logger = logging.getLogger("aiowsgi.accesslog")
+
+# Lines that may wait for a slow disk or a pipe that nobody reads; those past it are counted and left out.
+MOST_WAITING = 10_000
+
+
+def _quoted(text: str) -> str:
+    """Return a client's text in quotes, with nothing in it that ends them or the line, or commands a terminal."""
+    return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
+
+
+class AccessLog:
+    """Lines on their way to a file descriptor, which the event loop never writes to itself.
+
+    ``write`` and ``deliver`` run on the loop, ``run`` and ``failed`` in a thread. The thread has ``_batch`` from the
+    submission to the delivery, the loop ``_waiting`` at all times.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        submit: Callable[["AccessLog"], object],
+        hand_over: Callable[["AccessLog"], object],
+    ) -> None:
+        """``submit`` has this object's ``run`` called in a thread, ``hand_over`` its ``deliver`` on the loop."""
+        self._descriptor = descriptor
+        self._submit = submit
+        self._hand_over = hand_over
+        self._waiting: list[str] = []
+        self._batch: list[str] = []
+        self._left_out = 0
+        self._second = 0
+        self._stamp = ""
+
+    def write(self, client: str, request: Request, status: int, size: int, seconds: float) -> None:
+        """Note one answer: ``size`` is bytes on the wire, head included, ``seconds`` from the head to the last of them."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._left_out += 1
+            return
+        now = int(time())
+        if now != self._second:
+            self._second, self._stamp = now, strftime("%d/%b/%Y:%H:%M:%S +0000", gmtime(now))
+        line = _quoted(f"{request.method} {request.target} {request.version}")
+        referer = _quoted(request.fields.get("HTTP_REFERER", "-"))
+        agent = _quoted(request.fields.get("HTTP_USER_AGENT", "-"))
+        self._waiting.append(
+            f"{client or '-'} - - [{self._stamp}] {line} {status} {size} {referer} {agent} {seconds:.4f}\n"
+        )
+        if not self._batch:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._batch, self._waiting = self._waiting, []
+        if self._left_out:
+            self._batch.append(f"- - - [{self._stamp}] {self._left_out} lines were left out\n")
+            self._left_out = 0
+        self._submit(self)
+
+    def run(self) -> None:
+        """Write the batch. Raises OSError."""
+        data = memoryview("".join(self._batch).encode("ascii"))
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        self._hand_over(self)
+
+    def failed(self, error: BaseException) -> None:
+        logger.error("the access log could not be written: %s", error)
+        self._hand_over(self)
+
+    def deliver(self) -> None:
+        self._batch = []
+        if self._waiting:
+            self._begin()

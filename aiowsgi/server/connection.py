@@ -1,0 +1,589 @@
+"""One client connection: the only place where bytes meet the event loop.
+
+It reads a head, asks the router, and either writes the answer at once or gives a job to the pool and writes what
+comes back. What it is doing is its ``state`` (see http/states.py); the fields below only hold what that needs.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+from aiowsgi.config import Limits
+from aiowsgi.http.framing import CONTINUE, error_response, field_lines, has_no_content, response_head
+from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
+from aiowsgi.http.parser import ContentReader, Parser
+from aiowsgi.http.states import Event, State, after
+from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
+from aiowsgi.site.router import Answer, Candidate, Lookup, Router
+from aiowsgi.wsgi.application import Call
+from aiowsgi.wsgi.bridge import Inbox, Outbox
+from aiowsgi.wsgi.environ import Environ
+from aiowsgi.wsgi.pool import Delivery, Job, Pool
+
+logger = logging.getLogger("aiowsgi.connection")
+
+IDLE, HEAD, ANSWERING, DISCARDING, CLOSING, CLOSED = State
+NEVER = float("inf")
+
+# Content of a request that was answered early is read to its end, to keep the connection, up to so many bytes.
+DISCARD = 64 * 1024
+# Pipelined requests answered in one go, before other connections have their turn.
+TURN = 16
+
+_ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
+
+
+def _unread_request() -> Request:
+    """Return what stands for a request whose head could not be read, so that it can be answered."""
+    request = Request()
+    request.method = request.target = request.raw_path = request.path = "-"
+    request.query = ""
+    request.version = "HTTP/1.1"
+    request.fields = {}
+    request.keep_alive = request.chunked = request.expect_continue = False
+    request.content_length = 0
+    return request
+
+
+_UNREAD = _unread_request()
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What the connections of one worker have in common."""
+
+    loop: asyncio.AbstractEventLoop
+    parser: Parser
+    router: Router
+    pool: Pool
+    limits: Limits
+    deadlines: tuple[float, ...]  # seconds, by State
+    log: AccessLog | None
+    debug: bool
+    now: float = 0.0  # seconds of the loop's clock, as of the last sweep
+    draining: bool = False
+    drained: asyncio.Event = field(default_factory=asyncio.Event)  # the last connection of a draining worker closed
+    connections: "set[Connection]" = field(default_factory=set)
+
+
+class Connection(asyncio.Protocol):
+    """A client connection, from accept to close."""
+
+    __slots__ = (
+        "_began",
+        "_buffer",
+        "_client",
+        "_content",
+        "_eof",
+        "_file",
+        "_inbox",
+        "_outbox",
+        "_pending",
+        "_request",
+        "_scanned",
+        "_sent",
+        "_server",
+        "_shared",
+        "_transport",
+        "_unsent",
+        "_write_paused",
+        "deadline",
+        "state",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, shared: Shared, server: Environ) -> None:
+        """``server`` is what ``server_environ`` returned for the address this came in at."""
+        self._shared = shared
+        self._server = server
+        self._client: tuple[str, str] | None = None
+        self._buffer = b""  # bytes that came and were not understood yet
+        self._scanned = 0  # how many of them were looked at in vain
+        self._eof = False  # the client sends no more
+        self._write_paused = False  # the transport holds as much as it should
+        self._request: Request = _UNREAD
+        self._content: ContentReader | None = None  # of the request, until its content's end
+        self._inbox: Inbox | None = None
+        self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None  # waits for the content's end
+        self._outbox: Outbox | None = None
+        self._file: FileSender | FileReader | None = None  # while a file is being sent
+        self._began = 0.0
+        self._sent = 0  # bytes of the answer
+        self._unsent = 0  # of them, those the transport still held when somebody looked
+        self.state = IDLE
+        self.deadline = shared.now + shared.deadlines[IDLE]
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.state.name} {self._request!r}>"
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
+        self._shared.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._content is not None:
+            self._receive_content(data)
+        elif self.state != CLOSING:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self.state <= HEAD:
+                self._read_on()
+            if len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Return whether the transport stays open: a client that sends no more may still wait for its answer."""
+        self._eof = True
+        if self.state == ANSWERING and self._content is None:
+            return True
+        if self.state == ANSWERING:
+            logger.info(
+                "%s %s: the client left in the middle of its content", self._request.method, self._request.target
+            )
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._await_client()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self.state == ANSWERING:
+            self.deadline = NEVER
+        if isinstance(self._file, FileReader):
+            self._file.resume()
+        elif self._file is not None:
+            self._file.start()
+        elif self._outbox is not None:
+            self._flush()
+        elif self.state <= HEAD:
+            self._read_on()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.state == ANSWERING and self._shared.log is not None:
+            self._log(499)  # as nginx calls it: the client closed the connection first
+        shared = self._shared
+        self._move(Event.LOST)
+        if self._outbox is not None:
+            self._outbox.abandon()
+        if self._file is not None:
+            self._file.cancel()
+        shared.connections.discard(self)
+        if shared.draining and not shared.connections:
+            shared.drained.set()
+        self._request, self._buffer = _UNREAD, b""
+        self._content = self._inbox = self._pending = self._outbox = self._file = None
+
+    # What the worker tells.
+
+    def expire(self) -> None:
+        """Deal with the deadline, which has passed."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self.deadline = self._shared.now + self._shared.deadlines[DISCARDING]
+        elif self.state == HEAD or (self.state == ANSWERING and self._content is not None):
+            self._refuse(HTTPError(408, close=True))
+        elif self.state == IDLE:
+            self._close()
+        elif self.state == DISCARDING:
+            self._last()
+        else:
+            logger.debug("%r has taken nothing of its answer for too long", self)
+            self._transport.abort()
+
+    def drain(self) -> None:
+        """Close if nothing is going on; the answer that is, will be the last."""
+        if self.state == IDLE:
+            self._close()
+
+    def _await_client(self) -> None:
+        """Set the deadline for a client that has to take bytes before anything goes on."""
+        self._unsent = self._transport.get_write_buffer_size()
+        self.deadline = self._shared.now + self._shared.deadlines[DISCARDING]
+
+    def abort(self) -> None:
+        """Cut the connection, whatever it is doing."""
+        self._transport.abort()
+
+    # Reading requests.
+
+    def _move(self, event: Event) -> None:
+        shared = self._shared
+        self.state = state = after(self.state, event)
+        self.deadline = shared.now + shared.deadlines[state]
+
+    def _read_on(self) -> None:
+        """Read and answer requests from the buffer, as far as that goes without waiting."""
+        turn = TURN
+        while self._buffer and self.state <= HEAD and not self._write_paused:
+            if turn == 0:
+                self._shared.loop.call_soon(self._read_on)
+                return
+            turn -= 1
+            try:
+                found = self._shared.parser.head(self._buffer, self._scanned)
+            except HTTPError as error:
+                self._refuse(error)
+                return
+            if found is None:
+                self._scanned = len(self._buffer)
+                if self.state == IDLE:
+                    self._move(Event.RECEIVED)
+                break
+            request, content, size = found
+            data = self._buffer
+            self._buffer = data[size:] if len(data) > size else b""
+            self._scanned = 0
+            self._begin(request, content)
+        if self._eof and self.state <= HEAD:
+            self._close()
+        elif not self._eof and len(self._buffer) <= self._shared.limits.pipelined:
+            self._transport.resume_reading()
+
+    def _begin(self, request: Request, content: ContentReader | None) -> None:
+        """Answer ``request``, or see to it that it will be answered."""
+        self._move(Event.REQUEST)
+        self.deadline = NEVER
+        self._request = request
+        self._content = content
+        self._sent = 0
+        shared = self._shared
+        if shared.log is not None:
+            self._began = shared.loop.time()
+        if request.target == "*":
+            self._respond(Response(200, _ANY_METHOD))
+            return
+        candidates = iter(shared.router.candidates(request.path))
+        answer = self._ask(candidates)
+        if isinstance(answer, Response):
+            self._respond(answer)
+        elif content is None:
+            self._submit(answer, candidates)
+        else:
+            self._pending = answer, candidates
+            self._inbox = Inbox()
+            data, self._buffer = self._buffer, b""
+            self.deadline = shared.now + shared.deadlines[ANSWERING]
+            if data:
+                self._receive_content(data)
+            elif request.expect_continue:
+                self._transport.write(CONTINUE)
+
+    def _ask(self, candidates: Iterator[Candidate], answer: Answer = None) -> Response | Call | Lookup:
+        """Return the first answer that does not decline."""
+        request = self._request
+        try:
+            while answer is None:
+                handler, script_name, path_info = next(candidates, (None, "", ""))
+                if handler is None:
+                    raise HTTPError(404)
+                answer = handler.handle(request, script_name, path_info)
+        except HTTPError as error:
+            return error_response(error)
+        return answer
+
+    def _receive_content(self, data: bytes) -> None:
+        assert self._content is not None
+        try:
+            piece, ended, rest = self._content.receive(data)
+        except HTTPError as error:
+            self._refuse(error)
+            return
+        if ended:
+            self._content = None
+            self._buffer = rest
+        if self.state == DISCARDING:
+            if ended:
+                self._move(Event.CONTENT_END)
+                self._request = _UNREAD
+                self._read_on()
+            return
+        assert self._inbox is not None
+        self._inbox.add(piece)
+        limits = self._shared.limits
+        if self._inbox.size > limits.content:
+            self._refuse(HTTPError(413, close=True))
+        elif ended:
+            assert self._pending is not None
+            self.deadline = NEVER
+            self._request.content_length = self._inbox.size
+            pending, self._pending = self._pending, None
+            self._submit(*pending)
+        else:
+            self.deadline = self._shared.now + self._shared.deadlines[ANSWERING]
+            if self._inbox.held > limits.content_memory:
+                self._transport.pause_reading()
+                self.deadline = NEVER
+                self._shared.pool.submit_unbounded(_Spill(self._shared.pool, self._inbox, self))
+
+    def spilled(self, error: BaseException | None) -> None:
+        """Go on reading the content, now that what came of it is on disk."""
+        if self.state != ANSWERING:
+            return
+        if error is None:
+            self.deadline = self._shared.now + self._shared.deadlines[ANSWERING]
+            self._transport.resume_reading()
+        else:
+            logger.error("%s %s: %s", self._request.method, self._request.target, error)
+            self._refuse(HTTPError(507, "The server has no room for this content.", close=True))
+
+    # Answering.
+
+    def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
+        """Hand the request, which has been read whole, to the pool."""
+        shared = self._shared
+        job: Job
+        if isinstance(answer, Lookup):
+            job = _LookupJob(shared.pool, answer, candidates, self)
+        else:
+            job = answer
+            limits = shared.limits
+            outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
+            outbox.keep_alive = self._request.keep_alive and not shared.draining
+            if self._client is None:
+                self._client = _address(self._transport)
+            answer.accept(outbox, self._inbox, self._server, self._client, shared.debug)
+            self._outbox = outbox
+        if not shared.pool.submit(job):
+            self._outbox = None
+            self._respond(error_response(HTTPError(503, fields=[("Retry-After", "1")])))
+
+    def looked_up(self, lookup: Lookup, candidates: Iterator[Candidate], failed: bool) -> None:
+        """Answer from what ``lookup`` found."""
+        if self.state != ANSWERING:
+            return
+        found: Response | Call | None
+        try:
+            if failed:
+                raise HTTPError(500)
+            found = lookup.answer()
+        except HTTPError as error:
+            found = error_response(error)
+        answer = self._ask(candidates, found)
+        if isinstance(answer, Response):
+            self._respond(answer)
+            self._read_on()
+        else:
+            self._submit(answer, candidates)
+
+    def _respond(self, response: Response) -> None:
+        """Write a ready answer."""
+        request, content = self._request, response.content
+        keep_alive = request.keep_alive and not self._shared.draining
+        if self._content is not None and (
+            request.chunked or request.expect_continue or request.content_length > DISCARD
+        ):
+            keep_alive = False
+        head = response_head(response, request, keep_alive)
+        if has_no_content(request, response.status):
+            content = b""
+        if isinstance(content, FileRange):
+            if self._write(head):
+                # The file goes the way of a thread's answer, with the end behind it.
+                outbox = self._outbox = Outbox(self._shared.pool, self._outbox_ready, 0, 0)
+                outbox.status = response.status
+                outbox.put(content, keep_alive)
+                self._flush()
+        elif self._write(head + content if content else head):
+            self._answered(response.status, keep_alive)
+
+    def _write(self, data: bytes) -> bool:
+        """Give ``data`` to the transport; False where it is closing and nothing more can be sent."""
+        if self._transport.is_closing():
+            return False
+        self._sent += len(data)
+        self._transport.write(data)
+        return True
+
+    def _outbox_ready(self, outbox: Outbox) -> None:
+        if outbox is self._outbox and self._file is None and not self._write_paused:
+            self._flush()
+            if self.state == IDLE:
+                self._read_on()
+
+    def _flush(self) -> None:
+        """Write what the Outbox has, as long as the transport takes it."""
+        outbox = self._outbox
+        assert outbox is not None
+        while not self._write_paused:
+            ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
+            piece = outbox.take()
+            if piece is None:
+                if ended:
+                    self._finish(outbox)
+                return
+            if isinstance(piece, FileRange):
+                self._send_file(piece)
+                return
+            if not self._write(piece):
+                return
+            outbox.took(piece)
+
+    def _finish(self, outbox: Outbox) -> None:
+        self._outbox = None
+        if outbox.cut:
+            self._log(outbox.status)
+            self._cut()
+        else:
+            self._answered(outbox.status, outbox.keep_alive)
+
+    def _send_file(self, file_range: FileRange) -> None:
+        """Send a part of a file, behind all that was written before it."""
+        shared, transport = self._shared, self._transport
+
+        def progress() -> None:
+            self.deadline = shared.now + shared.deadlines[ANSWERING]
+
+        def done(complete: bool) -> None:
+            if self.state != ANSWERING:
+                return  # the client left meanwhile
+            self._file = None
+            transport.set_write_buffer_limits()
+            if not complete:
+                transport.abort()
+            else:
+                assert self._outbox is not None
+                self.deadline = NEVER
+                self._sent += file_range.count
+                self._outbox.took(file_range)
+                self._flush()
+                if self.state == IDLE:
+                    self._read_on()
+
+        transport.set_write_buffer_limits(0)
+        if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
+            self._file = FileSender(shared.loop, transport, file_range, progress, done)
+        else:
+            self._file = FileReader(shared.pool, transport, file_range, progress, done)
+        progress()
+        if not self._write_paused:
+            self._file.start()
+
+    def _answered(self, status: int, keep_alive: bool) -> None:
+        """Go on behind an answer that was given to the transport whole."""
+        if self._shared.log is not None:
+            self._log(status)
+        self._inbox = None
+        if not keep_alive:
+            self._last()
+        elif self._content is not None:
+            self._move(Event.EARLY)
+            data, self._buffer = self._buffer, b""
+            if data:
+                self._receive_content(data)
+        else:
+            self._move(Event.ANSWERED)
+            self._request = _UNREAD
+
+    def _refuse(self, error: HTTPError) -> None:
+        """Answer what cannot be trusted or waited for any longer, and read no further request."""
+        response = error_response(error)
+        if self.state != DISCARDING and self._write(response_head(response, self._request, False) + _bytes(response)):
+            self._log(response.status)
+        self._last()
+
+    def _last(self) -> None:
+        """Close behind the last answer.
+
+        A close while the client still sends resets the connection, which may destroy the answer before it was
+        read (RFC 9112 section 9.6): so only this side is closed, and what comes is thrown away for a while.
+        """
+        clean = self._request is not _UNREAD and not self._request.keep_alive and self._content is None
+        self._move(Event.LAST)
+        self._buffer, self._content, self._pending = b"", None, None
+        if self._transport.get_write_buffer_size():
+            self._await_client()
+        if clean or self._eof or not self._transport.can_write_eof():
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+
+    def _cut(self) -> None:
+        """Close in the middle of an answer, so that the client sees that something is missing."""
+        if self._request.version == "HTTP/1.0":
+            # Where only the close tells the end of the content, a reset tells that this was not it.
+            client = self._transport.get_extra_info("socket")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._close()
+
+    def _close(self) -> None:
+        self._move(Event.LAST)
+        self._transport.close()
+
+    def _log(self, status: int) -> None:
+        shared = self._shared
+        if shared.log is not None:
+            if self._client is None:
+                self._client = _address(self._transport)
+            shared.log.write(self._client[0], self._request, status, self._sent, shared.loop.time() - self._began)
+
+
+def _bytes(response: Response) -> bytes:
+    assert isinstance(response.content, bytes)
+    return response.content
+
+
+def _address(transport: asyncio.Transport) -> tuple[str, str]:
+    """Return the client's address and port; empty for a Unix socket, which has none."""
+    name = transport.get_extra_info("peername")
+    return (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")
+
+
+class _Spill(Job, Delivery):
+    """Moves an Inbox to disk."""
+
+    __slots__ = ("_connection", "_error", "_inbox", "_pool")
+
+    def __init__(self, pool: Pool, inbox: Inbox, connection: Connection) -> None:
+        self._pool = pool
+        self._inbox = inbox
+        self._connection = connection
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        self._inbox.spill()
+        self._pool.hand_over(self)
+
+    def failed(self, error: BaseException) -> None:
+        self._error = error
+        self._pool.hand_over(self)
+
+    def deliver(self) -> None:
+        self._connection.spilled(self._error)
+
+
+class _LookupJob(Job, Delivery):
+    """Takes a Lookup to the pool and back."""
+
+    __slots__ = ("_candidates", "_connection", "_failed", "_lookup", "_pool")
+
+    def __init__(
+        self, pool: Pool, lookup: Lookup, candidates: Iterator[Candidate], connection: Connection
+    ) -> None:
+        self._pool = pool
+        self._lookup = lookup
+        self._candidates = candidates
+        self._connection = connection
+        self._failed = False
+
+    def run(self) -> None:
+        self._lookup.run()
+        self._pool.hand_over(self)
+
+    def failed(self, error: BaseException) -> None:
+        logger.error("%r failed", self._lookup, exc_info=error)
+        self._failed = True
+        self._pool.hand_over(self)
+
+    def deliver(self) -> None:
+        self._connection.looked_up(self._lookup, self._candidates, self._failed)

@@ -1,0 +1,191 @@
+"""Listening sockets: opened from what ``--bind`` says before the first fork, closed once at the end.
+
+Every worker accepts from the same sockets, so a waiting connection outlives any worker. ``fork`` hands open
+descriptors on by itself; they stay close-on-exec (PEP 446), or a program started by an application would hold
+the port after the server has gone.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+BACKLOG = 2048  # connections that wait until a worker accepts; the kernel cuts it to its own somaxconn
+
+_REFUSALS = {
+    errno.EADDRINUSE: "is taken by another process",
+    errno.EADDRNOTAVAIL: "is not an address of this machine",
+    errno.EAFNOSUPPORT: "is of an address family that this machine does not have",
+    errno.EACCES: "may not be opened by this user",
+    errno.EPERM: "may not be opened by this user",
+    errno.ENOENT: "is in a folder that does not exist",
+    errno.ENOTDIR: "is in a folder that does not exist",
+    errno.ENOTSOCK: "is a file and not a socket",
+    errno.EROFS: "is on a read-only file system",
+}
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class ListenError(Exception):
+    """A bind that cannot be had; one line says what was asked for and why not."""
+
+
+class Listener(socket.socket):
+    """A listening socket that knows its file, if it has one."""
+
+    # Device and inode: by the end a newer server may have put its own socket at the same path.
+    file: tuple[int, int] | None = None
+
+
+def open_listeners(binds: Sequence[str]) -> list[socket.socket]:
+    """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT`` and ``unix:PATH``.
+
+    No host means every interface, IPv4 and IPv6. A name means every address it resolves to, as in nginx, and
+    not the first one, as in Go and so in Caddy: for ``localhost`` a browser tries [::1] first, and would find
+    whoever else listens there. Of several addresses those that the machine does not have are left out. The
+    addresses of one bind share one port, also where port 0 lets the system choose it.
+
+    A socket file that nobody listens on was left by a crash and is taken over.
+
+    Raises ListenError, with none of them left open.
+    """
+    listeners: list[socket.socket] = []
+    for bind in dict.fromkeys(binds):
+        opening = _open_unix(bind) if bind.startswith("unix:") else _open_tcp(bind)
+        try:
+            for listener in opening:
+                listeners.append(listener)
+        except (OSError, ValueError) as error:
+            close_listeners(listeners)
+            raise ListenError(f"{bind} {_refusal(error, alone=len(binds) == 1)}") from None
+    return listeners
+
+
+def close_listeners(listeners: Iterable[socket.socket]) -> None:
+    """Close the sockets and remove their files; those that are closed already are passed over."""
+    for listener in listeners:
+        if listener.fileno() == -1:
+            continue
+        if isinstance(listener, Listener) and listener.file is not None:
+            path = listener.getsockname()
+            if _file_at(path) == listener.file:
+                os.unlink(path)
+        listener.close()
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return where a socket listens as a URL: http://127.0.0.1:8000, http://[::1]:8000, unix:/path."""
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _open_tcp(bind: str) -> Iterator[Listener]:
+    host, port = _host_and_port(bind)
+    # No host and AI_PASSIVE give the wildcard address of each family.
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    absent: OSError | None = None
+    opened = False
+    for family, address in addresses:
+        try:
+            listener = _listen(family, (address[0], port, *address[2:]))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            absent = error
+            continue
+        port = listener.getsockname()[1]
+        opened = True
+        yield listener
+    if absent is not None and not opened:
+        raise absent
+
+
+def _open_unix(bind: str) -> Iterator[Listener]:
+    given = bind.removeprefix("unix:")
+    if not given:
+        raise ValueError("no path")
+    if not hasattr(socket, "AF_UNIX"):  # Windows
+        raise OSError(errno.EAFNOSUPPORT, "no Unix sockets")
+    path = os.path.abspath(given)  # the working directory may be another one when the file is removed
+    _remove_leftover(path)
+    listener = _listen(socket.AF_UNIX, path)
+    listener.file = _file_at(path)
+    yield listener
+
+
+def _listen(family: int, address: Any) -> Listener:
+    listener = Listener(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # What the last server left in TIME_WAIT does not keep the next one from its port.
+            # (On Windows the option would let two servers have the same port at once.)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # IPv4 has a socket of its own, so that its clients are not shown as ::ffff:192.0.2.1.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except (OSError, ValueError):
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_leftover(path: str) -> None:
+    """Make room for a socket at ``path``; raise OSError where something else than a leftover is there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.ENOTSOCK, "not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog is a sign of life, and would hold up a blocking connect
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, "somebody listens")
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _host_and_port(bind: str) -> tuple[str | None, int]:
+    """Split ``HOST:PORT``; raise ValueError for anything else."""
+    host, colon, port = bind.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("no port")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError("no IPv6 address in the brackets")
+    elif ":" in host:
+        raise ValueError("an IPv6 address without brackets")
+    return host or None, int(port)
+
+
+def _refusal(error: OSError | ValueError, *, alone: bool) -> str:
+    """Say why a bind could not be had; ``alone`` where no other bind can be what took it."""
+    if isinstance(error, ValueError):  # a name that no encoding takes and a NUL in a path too
+        return "is no address: expected HOST:PORT, [::1]:PORT, :PORT or unix:PATH"
+    if isinstance(error, socket.gaierror):
+        return "has a host name that does not resolve"
+    if error.errno == errno.EADDRINUSE and not alone:
+        return "is taken by another process or by another bind"
+    return _REFUSALS.get(error.errno or 0, f"cannot be listened on: {error.strerror or error}")

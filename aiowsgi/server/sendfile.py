@@ -1,0 +1,142 @@
+"""A part of a file onto a transport: sendfile(2) where it can be had, reads in the pool elsewhere.
+
+uvloop's ``loop.sendfile`` raises NotImplementedError and a transport's own descriptor cannot be watched, but a
+``dup`` of it can. The caller sees to it that the transport's buffer is empty first, so the order is kept.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from aiowsgi.http.messages import FileRange
+from aiowsgi.wsgi.pool import Delivery, Job, Pool
+
+HAVE_SENDFILE = hasattr(os, "sendfile")
+
+# Bytes for one turn of the loop, so that many readers share it fairly.
+SLICE = 256 * 1024
+
+Done = Callable[[bool], None]  # told whether the whole range was sent
+
+
+class FileSender:
+    """Sends one range by sendfile(2), each time the socket has room."""
+
+    __slots__ = ("_done", "_loop", "_progress", "_range", "_sent", "_transport", "_watched")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        file_range: FileRange,
+        progress: Callable[[], None],
+        done: Done,
+    ) -> None:
+        """``progress`` is called whenever the client has taken something, ``done`` once, after ``start`` returned."""
+        self._loop = loop
+        self._transport = transport
+        self._range = file_range
+        self._progress = progress
+        self._done = done
+        self._sent = 0
+        self._watched = -1
+
+    def start(self) -> None:
+        self._send(self._transport.get_extra_info("socket").fileno())
+
+    def cancel(self) -> None:
+        """Stop."""
+        if self._watched >= 0:
+            self._loop.remove_writer(self._watched)
+            os.close(self._watched)
+            self._watched = -1
+
+    def _send(self, descriptor: int) -> None:
+        source = self._range
+        try:
+            count = min(SLICE, source.count - self._sent)
+            sent = os.sendfile(descriptor, source.file.fileno(), source.offset + self._sent, count)
+        except (BlockingIOError, InterruptedError):
+            self._watch(descriptor)
+            return
+        except OSError:
+            self._end(False)
+            return
+        self._sent += sent
+        if sent == 0:
+            self._end(False)  # the file has become shorter
+        elif self._sent == source.count:
+            self._end(True)
+        else:
+            self._progress()
+            self._watch(descriptor)
+
+    def _watch(self, descriptor: int) -> None:
+        if self._watched < 0:
+            self._watched = os.dup(descriptor)
+            self._loop.add_writer(self._watched, self._send, self._watched)
+
+    def _end(self, complete: bool) -> None:
+        self.cancel()
+        # Soon, not now: a chain of ranges that the socket takes at once must not nest.
+        self._loop.call_soon(self._done, complete)
+
+
+class FileReader(Job, Delivery):
+    """Sends one range by reading it in the pool, a slice at a time, each when the one before has been taken."""
+
+    __slots__ = ("_data", "_done", "_pool", "_progress", "_range", "_read", "_transport")
+
+    def __init__(
+        self,
+        pool: Pool,
+        transport: asyncio.Transport,
+        file_range: FileRange,
+        progress: Callable[[], None],
+        done: Done,
+    ) -> None:
+        self._pool = pool
+        self._transport = transport
+        self._range: FileRange | None = file_range
+        self._progress = progress
+        self._done = done
+        self._read = 0
+        self._data = b""
+
+    def start(self) -> None:
+        self._pool.submit_unbounded(self)
+
+    def cancel(self) -> None:
+        self._range = None
+
+    def resume(self) -> None:
+        """Go on: the transport has room again."""
+        self._progress()
+        self._pool.submit_unbounded(self)
+
+    def run(self) -> None:
+        source = self._range
+        if source is not None:
+            # os.pread is not everywhere; the file is this range's alone where it is not.
+            count = min(SLICE, source.count - self._read)
+            self._data = os.pread(source.file.fileno(), count, source.offset + self._read)
+        self._pool.hand_over(self)
+
+    def failed(self, error: BaseException) -> None:
+        self._data = b""
+        self._pool.hand_over(self)
+
+    def deliver(self) -> None:
+        source, data = self._range, self._data
+        if source is None:
+            return
+        self._data = b""
+        self._read += len(data)
+        if not data:
+            self._done(False)
+            return
+        self._transport.write(data)
+        if self._read == source.count:
+            self._done(True)
+        elif not self._transport.get_write_buffer_size():
+            self.resume()

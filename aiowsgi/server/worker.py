@@ -1,0 +1,169 @@
+"""One worker process: it builds its parts once, accepts connections, and drains."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from aiowsgi.config import Config
+from aiowsgi.http.parser import Parser
+from aiowsgi.http.states import deadlines
+from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.server.connection import Connection, Shared
+from aiowsgi.site.router import Router
+from aiowsgi.wsgi.environ import server_environ
+from aiowsgi.wsgi.pool import Pool
+
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    uvloop = None
+
+logger = logging.getLogger("aiowsgi.worker")
+
+# Connections that the kernel may hold for us; it takes no more than net.core.somaxconn.
+BACKLOG = 2048
+SWEEP = 1.0  # seconds between two looks at the deadlines
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Return a new event loop, of uvloop where that is asked for and there is one."""
+    return asyncio.new_event_loop() if name == "asyncio" or uvloop is None else uvloop.new_event_loop()
+
+
+class Worker:
+    """Serves ``router`` on ``listeners``, which stay the caller's and open."""
+
+    def __init__(self, config: Config, listeners: Sequence[socket.socket], router: Router) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._router = router
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopped_early = False
+
+    def run(self, ready: Callable[[], None], life: int | None = None, signals: bool = False) -> None:
+        """Serve until stopped, then drain; blocks.
+
+        ``ready`` is called once connections are accepted. ``life`` is a descriptor whose end of file begins the
+        draining, as SIGTERM does with ``signals``.
+        """
+        with asyncio.Runner(loop_factory=lambda: new_loop(self._config.loop)) as runner:
+            runner.run(self._serve(ready, life, signals))
+
+    def stop(self) -> None:
+        """Begin to drain. From any thread."""
+        self._stopped_early = True
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    async def _serve(self, ready: Callable[[], None], life: int | None, signals: bool) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        stop = self._stop = asyncio.Event()
+        if self._stopped_early:
+            stop.set()
+        with ExitStack() as stack:
+            shared = self._shared(loop, stack)
+            if life is not None:
+                loop.add_reader(life, _watch_life, loop, life, stop)
+                stack.callback(loop.remove_reader, life)
+            if signals:
+                loop.add_signal_handler(signal.SIGTERM, stop.set)
+                stack.callback(loop.remove_signal_handler, signal.SIGTERM)
+            servers = [await self._listen(shared, listener) for listener in self._listeners]
+            sweep = loop.create_task(_sweep(shared))
+            # What exists now lasts as long as the process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            ready()
+            await stop.wait()
+            for server in servers:
+                server.close()
+            await self._drain(shared)
+            sweep.cancel()
+
+    def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
+        config = self._config
+        pool = Pool(config.threads, config.limits.queue, loop.call_soon_threadsafe)
+        stack.callback(self._close_pool, pool)
+        log = None
+        if config.access_log is not None:
+            # A thread of its own: applications may keep the others busy for long.
+            writer = Pool(1, 0, loop.call_soon_threadsafe)
+            log = AccessLog(_open_log(config.access_log, stack), writer.submit_unbounded, writer.hand_over)
+            stack.callback(writer.close, 1.0)
+        return Shared(
+            loop=loop,
+            parser=Parser(config.limits, fast=config.parser != "h11"),
+            router=self._router,
+            pool=pool,
+            limits=config.limits,
+            deadlines=deadlines(config.timeouts),
+            log=log,
+            debug=config.debug,
+            now=loop.time(),
+        )
+
+    async def _listen(self, shared: Shared, listener: socket.socket) -> asyncio.Server:
+        loop = shared.loop
+        multiprocess = self._config.workers > 1
+        host, port = "localhost", "80"
+        unix = listener.family == getattr(socket, "AF_UNIX", None)
+        if not unix:
+            host, port = listener.getsockname()[:2]
+        if host in ("0.0.0.0", "::"):
+            host = socket.gethostname()
+        accept = partial(Connection, shared, server_environ(host, str(port), "http", multiprocess))
+        listener = listener.dup()  # closing a server closes its socket
+        if not unix:
+            return await loop.create_server(accept, sock=listener, backlog=BACKLOG)
+        if sys.version_info >= (3, 13) and self._config.loop == "asyncio":
+            # asyncio would remove the socket's file, which is whoever bound it to remove.
+            return await loop.create_unix_server(accept, sock=listener, backlog=BACKLOG, cleanup_socket=False)
+        return await loop.create_unix_server(accept, sock=listener, backlog=BACKLOG)
+
+    async def _drain(self, shared: Shared) -> None:
+        shared.draining = True
+        for connection in list(shared.connections):
+            connection.drain()
+        if shared.connections:
+            try:
+                await asyncio.wait_for(shared.drained.wait(), self._config.timeouts.graceful)
+            except TimeoutError:
+                logger.warning("%d connections did not end in time and are cut", len(shared.connections))
+                for connection in list(shared.connections):
+                    connection.abort()
+
+    def _close_pool(self, pool: Pool) -> None:
+        if not pool.close(1.0):
+            logger.warning("an application has not returned; its thread is left behind")
+
+
+async def _sweep(shared: Shared) -> None:
+    """Look at every connection's deadline once a second: no timer for each."""
+    while True:
+        await asyncio.sleep(SWEEP)
+        now = shared.now = shared.loop.time()
+        for connection in [c for c in shared.connections if c.deadline <= now]:
+            connection.expire()
+
+
+def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:
+    if not os.read(life, 1):
+        loop.remove_reader(life)
+        stop.set()
+
+
+def _open_log(path: str, stack: ExitStack) -> int:
+    if path == "-":
+        return sys.stdout.fileno()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    stack.callback(os.close, descriptor)
+    return descriptor

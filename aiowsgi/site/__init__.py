@@ -1,0 +1,1 @@
+"""Which handler answers, and with what."""

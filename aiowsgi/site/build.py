@@ -1,0 +1,67 @@
+"""From the settings to the Router: what is mounted where."""
+
+from collections.abc import Callable, Iterator
+from wsgiref.types import WSGIApplication
+
+from aiowsgi.config import Config
+from aiowsgi.http.messages import Request
+from aiowsgi.site.applications import load
+from aiowsgi.site.router import Handler, Router
+from aiowsgi.site.scripts import Scripts
+from aiowsgi.site.static import Static
+from aiowsgi.wsgi.application import Call
+
+
+class Mounted:
+    """The handler of a WSGI application, which never declines."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Call:
+        return Call(self._application, request, script_name, path_info)
+
+
+_HANDLERS: dict[str, Callable[[str], Handler]] = {
+    "scripts": Scripts,
+    "files": Static,
+    "application": lambda specification: Mounted(load(specification)),
+}
+
+
+def build_router(config: Config, application: WSGIApplication | None = None) -> Router:
+    """Return the Router of what ``config`` mounts; ``application`` comes behind it all, at "".
+
+    At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last,
+    because they never decline. Imports the applications; raises ApplicationError.
+    """
+    mounts = [(_as_path(prefix), _HANDLERS[kind](target)) for prefix, kind, target in _mounts(config)]
+    if application is not None:
+        mounts.append(("", Mounted(application)))
+    return Router(mounts)
+
+
+def describe_mounts(config: Config) -> list[str]:
+    """Return a line for each mount, in the order they are asked: its prefix, what it is, and its target."""
+    mounts = sorted(_mounts(config), key=lambda mount: -len(_as_path(mount[0])))
+    width = max((len(prefix) for prefix, _, _ in mounts), default=0)
+    kinds = max(len(kind) for kind in _HANDLERS)
+    return [f"{prefix or '/':<{width}}   {kind:<{kinds}}   {target}" for prefix, kind, target in mounts]
+
+
+def _mounts(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield prefix, kind and target of all mounts, those of one prefix in the order they are asked."""
+    for kind, anywhere, at_root in (
+        ("scripts", config.scripts, config.apps),
+        ("files", config.static, config.html),
+        ("application", config.mount, config.app),
+    ):
+        for prefix, target in anywhere:
+            yield prefix, kind, target
+        if at_root is not None:
+            yield "", kind, at_root
+
+
+def _as_path(prefix: str) -> str:
+    """Return ``prefix`` as a decoded path spells it: a latin-1 character for each byte (PEP 3333)."""
+    return prefix.encode().decode("latin-1")

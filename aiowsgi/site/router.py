@@ -1,0 +1,74 @@
+"""Which handler answers a request: mounts, where the longest prefix that does not decline wins."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiowsgi.http.messages import Request, Response
+from aiowsgi.wsgi.application import Call
+
+
+class Lookup(ABC):
+    """An answer that needs a look at the disk first.
+
+    ``run`` looks, in a pool thread; ``answer`` then answers, on the event loop. So a handler's cache is only
+    ever touched on the loop: ``run`` keeps what it found on the Lookup itself and shares nothing, ``answer``
+    puts it into the cache and answers exactly as a hit would have.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def run(self) -> None:
+        """Find out; may block. What the file system refuses is a finding, not an exception."""
+
+    @abstractmethod
+    def answer(self) -> Response | Call | None:
+        """Answer from what was found, without blocking; None declines. May raise HTTPError."""
+
+
+Answer = Response | Call | Lookup | None
+
+
+class Handler(Protocol):
+    """What a mount leads to."""
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        """Answer on the event loop, without blocking; None declines. May raise HTTPError."""
+
+
+Mount = tuple[str, Handler]
+Candidate = tuple[Handler, str, str]  # the handler, SCRIPT_NAME, PATH_INFO
+
+
+class Router:
+    """The mounts of a site, asked with a request's decoded path.
+
+    A prefix is "" or begins with "/" and does not end with one. It matches itself and every path below it:
+    "/api" matches "/api" and "/api/users", not "/apiary". The part that matched is SCRIPT_NAME, the rest
+    PATH_INFO (PEP 3333). Mounts of the same prefix are asked in the order given.
+
+    Raises ValueError for a prefix that could never match.
+    """
+
+    def __init__(self, mounts: Sequence[Mount]) -> None:
+        for prefix, _ in mounts:
+            if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+                raise ValueError(f"a prefix begins with '/' and does not end with one, unlike {prefix!r}")
+        longest_first = sorted(mounts, key=lambda mount: -len(mount[0]))
+        self._below = tuple((prefix, prefix + "/", handler) for prefix, handler in longest_first if prefix)
+        self._everywhere = tuple(handler for prefix, handler in longest_first if not prefix)
+        # One application and nothing else is the commonest site: its requests pay for no search.
+        self._only = self._everywhere[0] if len(mounts) == 1 and self._everywhere else None
+
+    def candidates(self, path: str) -> Sequence[Candidate]:
+        """Return who may answer ``path``, with SCRIPT_NAME and PATH_INFO, in the order to ask them."""
+        if self._only is not None:
+            return ((self._only, "", path),)
+        found = [
+            (handler, prefix, path[len(prefix) :])
+            for prefix, below, handler in self._below
+            if path.startswith(below) or path == prefix
+        ]
+        found += [(handler, "", path) for handler in self._everywhere]
+        return found

@@ -1,0 +1,1 @@
+"""One blocking call: Request in, Response out (PEP 3333)."""

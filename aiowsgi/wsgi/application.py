@@ -1,0 +1,285 @@
+"""One call of a WSGI application: start_response, write(), iterating, close() (PEP 3333)."""
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from wsgiref.types import WSGIApplication
+
+from aiowsgi.http.framing import (
+    LAST_CHUNK,
+    Head,
+    chunk,
+    error_response,
+    has_no_content,
+    response_head,
+)
+from aiowsgi.http.messages import Field, FileRange, HTTPError, Request
+from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
+from aiowsgi.wsgi.environ import Environ, make_environ
+from aiowsgi.wsgi.pool import Job
+
+logger = logging.getLogger("aiowsgi.application")
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+# Names of hop-by-hop fields that an application sent and that were left out, each warned of once.
+_warned: set[str] = set()
+
+
+class ApplicationMistake(Exception):
+    """The application did what PEP 3333 does not allow; the message says what it asks for."""
+
+
+class Call(Job):
+    """One request, answered by one call of ``application`` in a pool thread.
+
+    The handler that chose the application makes it; the connection then gives it the request's content and the
+    Outbox (``accept``) and submits it to the pool.
+    """
+
+    __slots__ = (
+        "_application",
+        "_chunked",
+        "_client",
+        "_complete",
+        "_debug",
+        "_head",
+        "_inbox",
+        "_keep_alive",
+        "_left",
+        "_outbox",
+        "_path_info",
+        "_request",
+        "_script_name",
+        "_server",
+        "_started",
+    )
+
+    _server: Environ
+    _client: tuple[str, str]
+    _outbox: Outbox
+
+    def __init__(self, application: WSGIApplication, request: Request, script_name: str, path_info: str) -> None:
+        self._application = application
+        self._request = request
+        self._script_name = script_name
+        self._path_info = path_info
+        self._head: Head | None = None
+        self._started = False  # the head is on its way: nothing can replace it any more
+        self._complete = False  # so is the end
+        self._chunked = False
+        self._keep_alive = False
+        self._left: int | None = None  # bytes of content still to come, where their number was declared
+
+    def accept(
+        self, outbox: Outbox, inbox: Inbox | None, server: Environ, client: tuple[str, str], debug: bool
+    ) -> None:
+        """Take what the connection knows; ``debug`` puts tracebacks on the error page. On the loop."""
+        self._outbox = outbox
+        self._inbox = inbox
+        self._server = server
+        self._client = client
+        self._debug = debug
+
+    def run(self) -> None:
+        """Call the application and send what it gives. In a pool thread."""
+        if self._outbox.gone:
+            return
+        try:
+            content = (self._inbox or Inbox()).open()
+        except OSError as error:
+            raise HTTPError(507, "The server has no room for this content.") from error
+        with content:
+            environ = make_environ(
+                self._server, self._client, self._request, self._script_name, self._path_info, content
+            )
+            result = self._application(environ, self.start_response)
+            try:
+                self._send_result(result)
+            finally:
+                if hasattr(result, "close"):
+                    result.close()
+
+    def failed(self, error: BaseException) -> None:
+        """Answer, or break the answer off, for what ``run`` raised; log it. In the same thread."""
+        request = self._request
+        if isinstance(error, ClientDisconnected):
+            logger.debug("%s %s: the client left before its answer was complete", request.method, request.target)
+            return
+        if isinstance(error, HTTPError):
+            logger.debug("%s %s: %s", request.method, request.target, error)
+        elif isinstance(error, ApplicationMistake):
+            logger.error("%s %s: %s", request.method, request.target, error)
+        else:
+            logger.error("%s %s: %s", request.method, request.target, repr(error), exc_info=error)
+        if self._complete:
+            return
+        if self._started:
+            self._outbox.break_off()
+        elif isinstance(error, HTTPError):
+            self._send_error(error)
+        else:
+            self._send_error(HTTPError(500), error if self._debug else None)
+
+    def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
+        text = "".join(traceback.format_exception(cause)) if cause is not None else ""
+        response = error_response(error, text)
+        head = response_head(response, self._request, self._outbox.keep_alive)
+        content = b"" if self._request.method == "HEAD" else response.content
+        assert not isinstance(content, FileRange)
+        self._outbox.status = response.status
+        self._finish(head + content, self._outbox.keep_alive)
+
+    # What the application is given.
+
+    def start_response(
+        self, status: str, headers: list[Field], exc_info: ExcInfo | None = None, /
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"; returns ``write``."""
+        if exc_info is not None:
+            try:
+                if self._started and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no circle through the traceback's frames
+        elif self._head is not None:
+            raise ApplicationMistake("PEP 3333 asks for exc_info when start_response is called a second time")
+        try:
+            self._head = Head(status, headers)
+        except ValueError as error:
+            raise ApplicationMistake(str(error)) from None
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a piece at once (PEP 3333, "The write() Callable"). Raises ClientDisconnected."""
+        if not isinstance(data, bytes):
+            raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(data).__name__}")
+        if not data or self._complete:
+            return
+        if not self._started:
+            self._start(data)
+        elif self._left is None:
+            self._outbox.send(chunk(data) if self._chunked else data)
+        else:
+            self._send_counted(b"", data)
+
+    # How its result becomes bytes.
+
+    def _send_result(self, result: Iterable[bytes]) -> None:
+        if (type(result) is list or type(result) is tuple) and not self._started:
+            self._send_whole(result)
+            return
+        try:
+            pieces = iter(result)
+        except TypeError:
+            raise ApplicationMistake(
+                f"PEP 3333 asks for an iterable of bytes as the result, not {type(result).__name__}"
+            ) from None
+        for piece in pieces:
+            if self._complete:
+                # Everything declared has been sent; PEP 3333: stop iterating then.
+                self._warn_of_excess(piece)
+                return
+            self.write(piece)
+        self._end()
+
+    def _send_whole(self, pieces: list[bytes] | tuple[bytes, ...]) -> None:
+        """Send a body that is all there, so that its length is known without being declared."""
+        for piece in pieces:
+            if not isinstance(piece, bytes):
+                raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(piece).__name__}")
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        head = self._checked_head()
+        length = head.content_length
+        if length is None:
+            length = len(data)
+        if has_no_content(self._request, head.code):
+            # A HEAD that was answered with an empty body does not know the length of GET's.
+            known = head.content_length if not data and self._request.method == "HEAD" else length
+            self._finish(*self._render(head, known))
+        elif length == len(data):
+            start, keep_alive = self._render(head, length)
+            self._finish(start + data, keep_alive)
+        else:
+            self._start(data)
+            self._end()
+
+    def _start(self, data: bytes) -> None:
+        """Send the head with the first piece of content."""
+        head = self._checked_head()
+        start, self._keep_alive = self._render(head, head.content_length)
+        if has_no_content(self._request, head.code):
+            self._finish(start, self._keep_alive)
+            return
+        self._started = True
+        self._left = head.content_length
+        if self._left is not None:
+            self._send_counted(start, data)
+        else:
+            self._outbox.send(start + (chunk(data) if self._chunked else data))
+
+    def _send_counted(self, start: bytes, data: bytes) -> None:
+        """Send ``data`` as far as it was declared, and the end with its last byte."""
+        assert self._left is not None
+        if len(data) > self._left:
+            self._warn_of_excess(data[self._left :])
+            data = data[: self._left]
+        self._left -= len(data)
+        if self._left == 0:
+            self._finish(start + data, self._keep_alive)
+        else:
+            self._outbox.send(start + data)
+
+    def _end(self) -> None:
+        """Send the end, now that the application has no more to give."""
+        if self._complete:
+            return
+        if not self._started:
+            head = self._checked_head()
+            if has_no_content(self._request, head.code):
+                self._finish(*self._render(head, head.content_length))
+                return
+            if not head.content_length:
+                self._finish(*self._render(head, 0))
+                return
+            self._left = head.content_length
+            self._started = True
+            self._outbox.send(self._render(head, self._left)[0])
+        if self._left is not None:
+            raise ApplicationMistake(
+                f"PEP 3333 asks for as many bytes as Content-Length declares; {self._left} are missing"
+            )
+        self._finish(LAST_CHUNK if self._chunked else b"", self._keep_alive)
+
+    def _finish(self, data: bytes, keep_alive: bool) -> None:
+        self._started = self._complete = True
+        self._outbox.finish(data, keep_alive=keep_alive)
+
+    def _checked_head(self) -> Head:
+        if self._head is None:
+            raise ApplicationMistake("PEP 3333 asks for start_response to be called before the first piece of the body")
+        return self._head
+
+    def _render(self, head: Head, length: int | None) -> tuple[bytes, bool]:
+        outbox = self._outbox
+        outbox.status = head.code
+        start, keep_alive, self._chunked = head.render(self._request, length, outbox.keep_alive)
+        for name in head.dropped:
+            if name not in _warned and len(_warned) < 100:
+                _warned.add(name)
+                logger.warning(
+                    "%s %s: %s is left out; PEP 3333 leaves hop-by-hop fields to the server",
+                    self._request.method,
+                    self._request.target,
+                    name,
+                )
+        return start, keep_alive
+
+    def _warn_of_excess(self, excess: bytes) -> None:
+        if excess:
+            logger.warning(
+                "%s %s: the application gave more bytes than its Content-Length declares; they are cut",
+                self._request.method,
+                self._request.target,
+            )

@@ -1,0 +1,244 @@
+"""All that the event loop and a pool thread share about one request: the Inbox and the Outbox."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from io import BytesIO
+from tempfile import TemporaryFile
+from threading import Event, Lock
+from typing import IO
+
+from aiowsgi.http.messages import FileRange
+from aiowsgi.wsgi.pool import Delivery, Pool
+
+# What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
+_OVERHEAD = 64
+
+
+class ClientDisconnected(ConnectionAbortedError):
+    """The client left before it had its answer; the application's iterable is closed."""
+
+
+# Guarantees:
+#
+# - The loop adds, until the content's end; ``spill`` and ``open`` run in a pool thread, and the loop does not
+#   touch the Inbox from their submission to their delivery. So no step needs a lock.
+# - At most the mark set by the connection plus one read is in memory; the rest is in a file without a name.
+
+
+class Inbox:
+    """A request's content on its way to ``wsgi.input``: read whole before the application is called."""
+
+    __slots__ = ("_file", "_pieces", "held", "size")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self.size = 0  # bytes that have come
+        self.held = 0  # those of them in memory
+
+    def add(self, piece: bytes) -> None:
+        """Take a piece of the content. On the loop."""
+        self._pieces.append(piece)
+        self.size += len(piece)
+        self.held += len(piece)
+
+    def spill(self) -> None:
+        """Move what is in memory to the temporary file. In a pool thread; raises OSError (a full disk)."""
+        if self._file is None:
+            self._file = TemporaryFile(prefix="aiowsgi-")
+        self._file.write(b"".join(self._pieces))
+        self._pieces.clear()
+        self.held = 0
+
+    def open(self) -> IO[bytes]:
+        """Return the whole content as a file at its start. In a pool thread; raises OSError (a full disk)."""
+        if self._file is None:
+            return BytesIO(b"".join(self._pieces))
+        self.spill()
+        self._file.seek(0)
+        return self._file
+
+
+# Guarantees:
+#
+# - Every piece reaches the loop once and in order; the end, or the cut, comes behind the last one.
+# - The loop is told at least once after the last change: the thread changes first and looks at ``_told`` then,
+#   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
+# - At most ``memory`` bytes wait in memory and ``file`` bytes on disk; past that the thread waits, and goes on
+#   when the client has taken enough, or has left.
+# - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
+#
+# ``_pieces`` is guarded by the lock where its last piece may still grow (on disk); else each side uses single
+# operations of the deque.
+
+
+class Outbox(Delivery):
+    """An answer's bytes on their way from a pool thread to the connection."""
+
+    __slots__ = (
+        "_file",
+        "_lock",
+        "_memory",
+        "_file_limit",
+        "_offset",
+        "_pieces",
+        "_pool",
+        "_ranges_made",
+        "_ranges_taken",
+        "_ready",
+        "_room",
+        "_sent",
+        "_taken",
+        "_told",
+        "cut",
+        "ended",
+        "gone",
+        "keep_alive",
+        "status",
+    )
+
+    def __init__(self, pool: Pool, ready: Callable[["Outbox"], None], memory: int, file: int) -> None:
+        """``ready`` is called on the loop when there is something to take; ``memory`` and ``file`` are bytes."""
+        self._pool = pool
+        self._ready = ready
+        self._memory = memory
+        self._file_limit = file
+        self._pieces: deque[bytes | FileRange] = deque()
+        self._lock = Lock()
+        self._room: Event | None = None
+        self._file: IO[bytes] | None = None
+        self._offset = 0
+        self._ranges_made = 0
+        self._ranges_taken = 0
+        self._sent = 0
+        self._taken = 0
+        self._told = False
+        self.status = 0
+        self.ended = False
+        self.cut = False  # the content could not be given whole, so its end must not look like one
+        self.keep_alive = True
+        self.gone = False
+
+    # The thread's side.
+
+    def send(self, data: bytes) -> None:
+        """Put ``data`` on its way; waits while the client is too far behind.
+
+        Raises ClientDisconnected when there is no client any more.
+        """
+        if self.gone:
+            raise ClientDisconnected("the client has left")
+        held = self._sent - self._taken
+        if held > self._memory:
+            self._send_far_behind(data)
+        else:
+            self._pieces.append(data)
+            self._sent += len(data) + _OVERHEAD
+        self._tell()
+
+    def finish(self, data: bytes = b"", *, keep_alive: bool) -> None:
+        """Put the last of the answer on its way."""
+        if data and self._sent - self._taken > self._memory:
+            self.send(data)
+        elif data:
+            self._pieces.append(data)
+            self._sent += len(data) + _OVERHEAD
+        self.keep_alive = keep_alive
+        self.ended = True
+        self._tell()
+
+    def break_off(self) -> None:
+        """End an answer that cannot be completed: the client is to see that something is missing."""
+        self.cut = True
+        self.finish(keep_alive=False)
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            self._pool.hand_over(self)
+
+    def _send_far_behind(self, data: bytes) -> None:
+        if self._spool(data):
+            self._sent += len(data)
+        else:
+            self._wait_for_room()
+            self._pieces.append(data)
+            self._sent += len(data) + _OVERHEAD
+
+    def _spool(self, data: bytes) -> bool:
+        """Write ``data`` to the temporary file; False where it has no room for it, or the disk has none."""
+        with self._lock:
+            if self._ranges_made == self._ranges_taken:
+                self._offset = 0  # nothing in the file is still to be sent
+        if self._offset + len(data) > self._file_limit:
+            return False
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(prefix="aiowsgi-", buffering=0)
+            descriptor, rest, offset = self._file.fileno(), memoryview(data), self._offset
+            while rest:
+                written = os.pwrite(descriptor, rest, offset)
+                rest, offset = rest[written:], offset + written
+        except OSError:
+            return False
+        with self._lock:
+            last = self._pieces[-1] if self._pieces else None
+            # Small pieces join the range that still waits, so that their number has no weight.
+            if isinstance(last, FileRange) and last.offset + last.count == self._offset:
+                last.count += len(data)
+            else:
+                self._pieces.append(FileRange(self._file, self._offset, len(data)))
+                self._ranges_made += 1
+        self._offset = offset
+        return True
+
+    def _wait_for_room(self) -> None:
+        with self._lock:
+            room = self._room = Event()
+        self._tell()
+        if self._sent - self._taken > self._memory and not self.gone:
+            room.wait()
+        if self.gone:
+            raise ClientDisconnected("the client has left")
+
+    # The loop's side.
+
+    def deliver(self) -> None:
+        """Tell the connection."""
+        self._told = False
+        self._ready(self)
+
+    def take(self) -> bytes | FileRange | None:
+        """Return the next piece, None when there is none now. Its cost stays counted until ``took``."""
+        if self._file is None:
+            return self._pieces.popleft() if self._pieces else None
+        with self._lock:
+            return self._pieces.popleft() if self._pieces else None
+
+    def put(self, file_range: FileRange, keep_alive: bool) -> None:
+        """Put a whole ready answer's content on its way, from the loop itself."""
+        self._pieces.append(file_range)
+        self._ranges_made += 1
+        self._sent += file_range.count
+        self.keep_alive = keep_alive
+        self.ended = True
+
+    def took(self, piece: bytes | FileRange) -> None:
+        """Tell that the client's socket has taken ``piece``."""
+        if isinstance(piece, FileRange):
+            self._ranges_taken += 1
+            self._taken += piece.count
+        else:
+            self._taken += len(piece) + _OVERHEAD
+        room = self._room
+        if room is not None and self._sent - self._taken <= self._memory:
+            room.set()
+
+    def abandon(self) -> None:
+        """The client has left: the thread is to know, and not to wait."""
+        self.gone = True
+        with self._lock:
+            room = self._room
+        if room is not None:
+            room.set()

@@ -1,0 +1,113 @@
+"""From the settings to the Router: order, prefixes, and the lines of the start report."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiowsgi.site.static import Static
+
+from aiowsgi.config import Config
+from aiowsgi.http.messages import Request
+from aiowsgi.site.applications import ApplicationError
+from aiowsgi.site.build import Mounted, build_router, describe_mounts
+from aiowsgi.site.router import Router
+from aiowsgi.site.scripts import Scripts
+from aiowsgi.wsgi.application import Call
+
+SHOP = """
+def application(environ, start_response): ...
+def create_app(): return application
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with one of everything, where the server was started."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name in ("html", "apps", "public"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "shop_of_test_build.py").write_text(SHOP)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path
+    sys.modules.pop("shop_of_test_build", None)
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    return []
+
+
+def asked(router: Router, path: str) -> list[tuple[type, str, str]]:
+    return [
+        (type(handler), script_name, path_info) for handler, script_name, path_info in router.candidates(path)
+    ]
+
+
+def test_a_folder_of_pages_and_scripts() -> None:
+    router = build_router(Config(html="html", apps="apps"))
+    assert asked(router, "/x.py") == [(Scripts, "", "/x.py"), (Static, "", "/x.py")]
+
+
+def test_at_one_prefix_scripts_come_before_files_and_files_before_applications() -> None:
+    shop = "shop_of_test_build:application"
+    config = Config(
+        app=shop,
+        html="html",
+        apps="apps",
+        mount=(("/a", shop),),
+        static=(("/a", "public"),),
+        scripts=(("/a", "apps"),),
+    )
+    kinds = [kind for kind, _, _ in asked(build_router(config), "/a")]
+    assert kinds == [Scripts, Static, Mounted] * 2
+
+
+def test_a_given_application_comes_behind_everything_else() -> None:
+    router = build_router(Config(static=(("/static", "public"),), html="html"), application)
+    assert asked(router, "/static/a") == [
+        (Static, "/static", "/a"),
+        (Static, "", "/static/a"),
+        (Mounted, "", "/static/a"),
+    ]
+
+
+def test_an_application_never_declines() -> None:
+    ((handler, script_name, path_info),) = build_router(Config(), application).candidates("/x")
+    assert isinstance(handler.handle(Request(), script_name, path_info), Call)
+
+
+def test_factories_are_called_and_mistakes_raised_when_the_router_is_built() -> None:
+    assert asked(build_router(Config(app="shop_of_test_build:create_app()")), "/") == [(Mounted, "", "/")]
+    with pytest.raises(ApplicationError, match="has no 'app'"):
+        build_router(Config(mount=(("/shop", "shop_of_test_build:app"),)))
+
+
+def test_a_prefix_is_compared_as_the_bytes_of_its_utf_8() -> None:
+    router = build_router(Config(static=(("/größe", "public"),)))
+    path = "/größe/a".encode().decode("latin-1")
+    assert asked(router, path) == [(Static, path[:-2], "/a")]
+
+
+def test_the_start_report_has_a_line_for_each_mount_in_the_order_they_are_asked() -> None:
+    config = Config(
+        app="shop:create_app()",
+        html="./html",
+        apps="./apps",
+        static=(("/static", "./public"),),
+        scripts=(("/cgi", "./apps"),),
+        mount=(("/api", "api:app"),),
+    )
+    assert describe_mounts(config) == [
+        "/static   files         ./public",
+        "/cgi      scripts       ./apps",
+        "/api      application   api:app",
+        "/         scripts       ./apps",
+        "/         files         ./html",
+        "/         application   shop:create_app()",
+    ]
+
+
+def test_a_site_without_mounts_reports_none() -> None:
+    assert describe_mounts(Config()) == []
