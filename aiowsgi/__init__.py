@@ -1,5 +1,7 @@
-"""An asyncio HTTP server with a WSGI bridge."""
+"""An asyncio HTTP server with a WSGI bridge: pages, scripts and whole applications from one process tree."""
 
+from aiowsgi.config import Config
+from aiowsgi.process.embedded import make_server, serve
 from aiowsgi.version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["Config", "__version__", "make_server", "serve"]

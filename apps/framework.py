@@ -60,8 +60,7 @@ class Application:
         return [body]
 
     def respond(self, environ: WSGIEnvironment) -> Response:
-        # PEP 3333 keeps each byte of the path as one latin-1 character; the bytes are UTF-8.
-        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/"
+        path = text(environ.get("PATH_INFO", "")) or "/"
         if path in self.views:
             return self.views[path](environ)
         if path == "/":
@@ -89,6 +88,11 @@ class Application:
             return NOT_FOUND
 
 
+def text(native: str) -> str:
+    """PEP 3333 keeps each byte of the environ as one latin-1 character; the bytes browsers send are UTF-8."""
+    return native.encode("latin-1").decode("utf-8", "replace")
+
+
 def media_type(name: str) -> str:
     kind, coding = mimetypes.guess_type(name)
     if kind is None or coding is not None:  # "application/x-tar, packed by gzip" would not be the whole truth
@@ -110,8 +114,9 @@ def index(environ: WSGIEnvironment) -> Response:
 <link rel="icon" href="{root}/static/favicon.ico">
 <main>
 <h1>A small framework</h1>
-<p>Each path has its view: <a href="{root}/ctime">the time</a>, <a href="{root}/hello?name=Ada">a greeting</a>.
-Files come from <a href="{root}/static/index.html">a folder</a>, and the rest is <a href="{root}/missing">not found</a>.</p>
+<p>Each path has its view: <a href="{root}/ctime">the time</a>,
+<a href="{root}/hello?name=Ada">a greeting</a>. Files come from
+<a href="{root}/static/index.html">a folder</a>, and the rest is <a href="{root}/missing">not found</a>.</p>
 </main>
 </html>
 """)
@@ -122,7 +127,7 @@ def ctime(environ: WSGIEnvironment) -> Response:
 
 
 def hello(environ: WSGIEnvironment) -> Response:
-    query = parse_qs(environ.get("QUERY_STRING", ""))
+    query = parse_qs(text(environ.get("QUERY_STRING", "")))
     name = query.get("name", ["World"])[0]
     return Response(
         f'<!doctype html><html lang="en"><title>Hello</title><h1>Hello, {escape(name)}!</h1></html>\n'

@@ -1,4 +1,4 @@
-"""A greeting, for ``?name=`` or for the path behind the script: ``/sayhello.py?name=Ada``, ``/sayhello.py/Ada``."""
+"""A greeting for a name in the query or behind the script: ``sayhello.py?name=Ada``, ``sayhello.py/Ada``."""
 
 from html import escape
 from urllib.parse import parse_qs
@@ -26,7 +26,7 @@ PAGE = """<!doctype html>
 
 
 def text(native: str) -> str:
-    """A string of the environ as text: PEP 3333 keeps each byte as one latin-1 character, and browsers send UTF-8."""
+    """PEP 3333 keeps each byte of the environ as one latin-1 character; the bytes browsers send are UTF-8."""
     return native.encode("latin-1").decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""An upload: GET shows a form, POST answers name, size and SHA-256 of each file, or of raw content as a whole.
+"""An upload: GET shows a form, POST answers name, size and SHA-256 of each file, or of the raw content.
 
 ``curl -F file=@photo.png http://127.0.0.1:8000/upload.py`` sends a form (multipart/form-data, RFC 7578),
 ``curl --data-binary @photo.png http://127.0.0.1:8000/upload.py`` raw content. Content is read piece by piece
@@ -121,7 +121,7 @@ def measure(name: str, content: Iterable[bytes]) -> str:
 
 
 def report(environ: WSGIEnvironment) -> str:
-    """A line for each part of a form, or one line for raw content. ValueError for content that is malformed."""
+    """A line for each part of a form, or one for raw content. ValueError for content that is malformed."""
     fields = Message()
     fields["Content-Type"] = environ.get("CONTENT_TYPE", "")
     if fields.get_content_type() != "multipart/form-data":

@@ -99,7 +99,7 @@ def test_whatever_can_be_called_with_two_arguments_is_an_application(module: Mod
 
 
 def test_an_object_whose_parameters_nobody_can_tell_is_given_the_benefit_of_the_doubt(module: Module) -> None:
-    assert load(f"{module('app = dict.update')}:app") is dict.update
+    assert callable(load(f"{module('app = dict.update')}:app"))
     assert callable(load(f"{module('app = iter')}:app"))
 
 

@@ -39,10 +39,8 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return []
 
 
-def asked(router: Router, path: str) -> list[tuple[type, str, str]]:
-    return [
-        (type(handler), script_name, path_info) for handler, script_name, path_info in router.candidates(path)
-    ]
+def asked(router: Router, path: str) -> list[tuple[Any, ...]]:
+    return [(type(handler), *names) for handler, *names in router.candidates(path)]
 
 
 def test_a_folder_of_pages_and_scripts() -> None:

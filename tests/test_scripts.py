@@ -19,7 +19,7 @@ import pytest
 from aiowsgi.http.messages import HTTPError, Request
 from aiowsgi.site import scripts as scripts_module
 from aiowsgi.site.applications import ApplicationError
-from aiowsgi.site.router import Lookup
+from aiowsgi.site.router import Answer, Lookup
 from aiowsgi.site.scripts import Script, Scripts
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Outbox
@@ -95,7 +95,7 @@ def handle(scripts: Scripts, raw_path: str, prefix: str = "") -> Call | Lookup |
 
 def get(scripts: Scripts, raw_path: str, prefix: str = "") -> bytes:
     """Go the way of a request, threads aside, and return the content of its answer."""
-    found = handle(scripts, raw_path, prefix)
+    found: Answer = handle(scripts, raw_path, prefix)
     if isinstance(found, Lookup):
         found.run()
         found = found.answer()
@@ -146,9 +146,7 @@ def test_the_first_py_segment_is_the_script_and_the_rest_path_info(
         assert get(scripts, prefix + raw_path, prefix) == prefix.encode() + expected
 
 
-@pytest.mark.parametrize(
-    "raw_path", ["/", "", "/tools/", "/hello", "/hello.pyc", "/a.pyx/b.python", "/hello.PY"]
-)
+@pytest.mark.parametrize("raw_path", ["/", "", "/tools/", "/hello", "/a.pyc", "/a.pyx/b.python", "/a.PY"])
 def test_a_path_without_a_script_is_declined(scripts: Scripts, raw_path: str) -> None:
     assert handle(scripts, raw_path) is None
 
@@ -361,7 +359,7 @@ def test_a_script_without_an_application_says_what_was_expected(
 
 
 @pytest.fixture
-def meeting() -> Iterator[Any]:
+def meeting() -> Any:
     """A module through which scripts and the test wait for each other."""
     module: Any = ModuleType("helper_meeting")
     module.loads, module.loading, module.go, module.both = [], Event(), Event(), Barrier(2, timeout=30)

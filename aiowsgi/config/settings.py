@@ -49,7 +49,7 @@ class Config:
     """All settings. Making one checks nothing; ``load`` does."""
 
     app: str | None = _setting(
-        _SITE, values.APPLICATION, None, "The application; a factory is called once in each worker."
+        _SITE, values.APPLICATION, None, "The application; a factory is called in each worker."
     )
     html: str | None = _setting(
         _SITE, values.FOLDER, None, "Serve the files of this folder at /.", "html, if there is no APP"
@@ -71,7 +71,7 @@ class Config:
         _SERVER, values.ADDRESS, ("127.0.0.1:8000",), "Listen here; port 0 is any free port."
     )
     workers: int = _setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
-    threads: int = _setting(_SERVER, values.COUNT, 4, "Threads that run applications, in each worker.")
+    threads: int = _setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
     loop: str = _setting(_SERVER, values.LOOP, values.LOOPS[0], "The event loop.", "uvloop, if installed")
     parser: str = _setting(
         _SERVER, values.PARSER, "auto", "Parse requests on the fast road where it can, or with h11 alone."
@@ -81,10 +81,7 @@ class Config:
         _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"
     )
     log_level: str = _setting(
-        _LOG,
-        values.LEVEL,
-        "info",
-        "Least severity to log: debug, info, warning, error or critical.",
+        _LOG, values.LEVEL, "info", "Least severity to log: debug, info, warning, error or critical."
     )
     debug: bool = _setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
 
@@ -93,30 +90,33 @@ class Config:
     )
     max_head: int = _setting(_LIMIT, values.SIZE, _LIMITS.head, "Longest request head; past it, 431.")
     max_fields: int = _setting(
-        _LIMIT, values.COUNT, _LIMITS.fields, "Most header fields of a request; past it, 431."
+        _LIMIT, values.count("header fields"), _LIMITS.fields, "Header fields of a request; past it, 431."
     )
     max_body: int = _setting(_LIMIT, values.SIZE, _LIMITS.content, "Longest request body; past it, 413.")
     max_queue: int = _setting(
         _LIMIT,
-        values.COUNT,
+        values.count("requests"),
         _LIMITS.queue,
-        "Most requests waiting in a worker for a thread; past it, 503.",
+        "Most requests waiting for a thread; past it, 503.",
     )
 
     keep_alive_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.keep_alive, "A connection may idle so long between requests."
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.keep_alive, "How long a connection may idle."
     )
     head_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.head, "A request head may take so long to arrive."
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.head, "How long a request head may take to arrive."
     )
     transfer_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.transfer, "A body or a response may stand still so long."
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.transfer, "How long a request body or a response may stand still."
     )
     linger_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.linger, "A refused client may go on sending so long."
+        _TIMEOUT, values.SECONDS, _TIMEOUTS.linger, "How long a refused client may go on sending."
     )
     graceful_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.graceful, "Running requests may take so long when a worker stops."
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.graceful,
+        "How long running requests may take at the end.",
     )
 
     @property

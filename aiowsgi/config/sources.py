@@ -89,12 +89,8 @@ def _read(given: Mapping[str, object], spelt: Callable[[str], str], *, text: boo
     found: _Found = {}
     for name, value in given.items():
         if name not in SETTINGS:
-            near = get_close_matches(name, SETTINGS, 1)
-            hint = (
-                f"did you mean {spelt(near[0]) if text else near[0]}?"
-                if near
-                else "aiowsgi serve --help lists all"
-            )
+            near = [spelt(near) if text else near for near in get_close_matches(name, SETTINGS, 1)]
+            hint = f"did you mean {near[0]}?" if near else "see aiowsgi serve --help"
             raise ConfigError(f"{spelt(name)}: expected the name of a setting, {hint}")
         if value is not None:
             found[name] = spelt(name), _value(SETTINGS[name].kind, value, spelt(name), text)
@@ -140,7 +136,7 @@ def _checked(found: _Found, directory: Path) -> Config:
     return Config(**settled)
 
 
-def _settled(name: str, place: str, value: Any, directory: Path) -> object:
+def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
     """Return a value with its paths made absolute and its folders seen to be there."""
     kind = SETTINGS[name].kind
     if kind is values.FOLDER:

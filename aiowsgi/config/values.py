@@ -98,6 +98,11 @@ def _mount(text: str) -> tuple[str, str]:
     return prefix, match[2]
 
 
+def count(unit: str) -> Kind:
+    """Return the kind of a whole number of ``unit``."""
+    return Kind("N", "a whole number of at least 1", _count, (int,), unit=unit)
+
+
 # What an application's name may be is for who loads it to say: site/applications.py.
 APPLICATION = Kind("APP", '"module:attribute" or "module:factory()"', _text)
 APPLICATIONS = Kind("PREFIX=APP", 'PREFIX=APP, as in "/api=api:app"', _mount, many=True)
@@ -110,8 +115,7 @@ ADDRESS = Kind(
     _address,
     many=True,
 )
-WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str))
-COUNT = Kind("N", "a whole number of at least 1", _count, (int,))
+WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str), unit="processes")
 SIZE = Kind("SIZE", 'a size in bytes, as in 65536, "64K", "1M" or "1G"', _size, (int, str), unit="bytes")
 SECONDS = Kind("SECONDS", "a number of seconds above 0", _seconds, (int, float), unit="seconds")
 FLAG = Kind("", "true or false", _flag, (bool,))

@@ -1,7 +1,7 @@
 """Conditional and range requests (RFC 9110 sections 13 and 14) as pure functions.
 
-They take a request's ``fields`` (CGI names) and what is known of the selected representation, and tell what to
-answer; making the answer is the handler's business.
+They take a request's ``fields`` (CGI names) and what is known of the selected representation, and tell what
+to answer; making the answer is the handler's business.
 """
 
 import re
@@ -32,9 +32,9 @@ MOST_RANGES = 16
 class Validators:
     """What tells one state of a representation from another (RFC 9110 section 8.8).
 
-    ``etag`` is the entity tag as its field has it, with quotes, and ``W/`` where it is weak; ``last_modified`` is
-    in seconds since the epoch. ``date_is_strong`` tells whether that second was over before the representation
-    was read, so that nobody was given another state under the same date (section 8.8.2.2).
+    ``etag`` is the entity tag as its field has it, with quotes, and ``W/`` where it is weak;
+    ``last_modified`` is in seconds since the epoch. ``date_is_strong`` tells whether that second was over
+    before the representation was read, so that no later state can have the same date (section 8.8.2.2).
     """
 
     etag: str
@@ -88,8 +88,8 @@ def requested_ranges(
     return parse_ranges(value, size)
 
 
-# A tag may contain commas, so a list is not split at them. What is no tag is passed over: a tag that cannot be
-# read never matches, which is the safe side both of If-Match and of If-None-Match.
+# A tag may contain commas, so a list is not split at them. What is no tag is passed over: it matches nothing,
+# which is the safe side of If-Match and of If-None-Match.
 _tags = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")').findall
 
 
@@ -111,7 +111,7 @@ def _unchanged_since(value: str | None, validators: Validators) -> bool | None:
 
 
 def _is_current(if_range: str, validators: Validators) -> bool:
-    """Tell whether an If-Range names this very state: a strong tag, or exactly the date where that is strong."""
+    """Tell whether an If-Range names this very state: by a strong tag, or by exactly its date if strong."""
     if '"' in if_range:
         return if_range == validators.etag and not if_range.startswith("W/")
     date = http_date(if_range)
@@ -168,7 +168,7 @@ _range_spec = re.compile(r"([0-9]{0,20})-([0-9]{0,20})").fullmatch
 
 
 def parse_ranges(value: str, size: int) -> list[ByteRange] | None:
-    """Return the satisfiable byte ranges of a Range field, [] where none is (RFC 9110 sections 14.1 and 14.2).
+    """Return the satisfiable byte ranges of a Range field, [] where none is (RFC 9110 section 14.1).
 
     Ranges that overlap or touch are one, in the place of the first of them. None: the field is to be ignored,
     for a unit other than bytes, a malformed or too long list, or an empty representation, of which no
@@ -209,7 +209,7 @@ def _coalesce(ranges: list[ByteRange]) -> list[ByteRange]:
 
 
 def content_range(part: ByteRange | None, size: int) -> str:
-    """Return the value of Content-Range (RFC 9110 section 14.4) for a part, or for 416 where there is none."""
+    """Return the value of Content-Range (RFC 9110 section 14.4) for a part, or for 416, which has none."""
     if part is None:
         return f"bytes */{size}"
     return f"bytes {part.start}-{part.stop - 1}/{size}"

@@ -59,7 +59,9 @@ class _FieldLines(Memo[Field, tuple[bytes, _Kind]]):
         try:
             name, value = key
         except (TypeError, ValueError):
-            raise ValueError(f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}") from None
+            raise ValueError(
+                f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}"
+            ) from None
         if not (isinstance(name, str) and isinstance(value, str)):
             raise ValueError(f"PEP 3333 asks for str names and values of header fields, not {key!r}")
         if _is_token(name) is None:
@@ -75,7 +77,7 @@ class _FieldLines(Memo[Field, tuple[bytes, _Kind]]):
 
 
 class _StatusLines(Memo[str, tuple[bytes, int]]):
-    """"200 OK" -> the status line with its CRLF, and the code."""
+    """ "200 OK" -> the status line with its CRLF, and the code."""
 
     def compute(self, key: str) -> tuple[bytes, int]:
         if not isinstance(key, str) or _is_status(key) is None:

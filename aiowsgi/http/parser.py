@@ -349,9 +349,7 @@ class Parser:
         chunked = fields.pop("HTTP_TRANSFER_ENCODING", None) is not None
         request = self._request(method, target, version, fields)
         request.chunked = chunked
-        request.expect_continue = (
-            expectation is not None and version == "HTTP/1.1" and request.has_content
-        )
+        request.expect_continue = expectation is not None and version == "HTTP/1.1" and request.has_content
         if not request.has_content:
             return request, None
         return request, ReferenceContent(reference, _ChunkGate(self._limits) if chunked else None)

@@ -67,10 +67,18 @@ class AccessLog:
 
     def run(self) -> None:
         """Write the batch. Raises OSError."""
+        self._write_batch()
+        self._hand_over(self)
+
+    def _write_batch(self) -> None:
         data = memoryview("".join(self._batch).encode("ascii"))
         while data:
             data = data[os.write(self._descriptor, data) :]
-        self._hand_over(self)
+
+    def finish(self) -> None:
+        """Write what still waits, now that the thread has ended. Raises OSError."""
+        self._batch, self._waiting = self._waiting, []
+        self._write_batch()
 
     def failed(self, error: BaseException) -> None:
         logger.error("the access log could not be written: %s", error)

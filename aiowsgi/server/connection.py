@@ -67,7 +67,9 @@ class Shared:
     debug: bool
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     draining: bool = False
-    drained: asyncio.Event = field(default_factory=asyncio.Event)  # the last connection of a draining worker closed
+    drained: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # the last connection of a draining worker closed
     connections: "set[Connection]" = field(default_factory=set)
 
 
@@ -146,7 +148,9 @@ class Connection(asyncio.Protocol):
             return True
         if self.state == ANSWERING:
             logger.info(
-                "%s %s: the client left in the middle of its content", self._request.method, self._request.target
+                "%s %s: the client left in the middle of its content",
+                self._request.method,
+                self._request.target,
             )
         return False
 
@@ -163,7 +167,7 @@ class Connection(asyncio.Protocol):
         elif self._file is not None:
             self._file.start()
         elif self._outbox is not None:
-            self._flush()
+            self._flush_and_read_on()
         elif self.state <= HEAD:
             self._read_on()
 
@@ -244,7 +248,7 @@ class Connection(asyncio.Protocol):
             self._buffer = data[size:] if len(data) > size else b""
             self._scanned = 0
             self._begin(request, content)
-        if self._eof and self.state <= HEAD:
+        if (self._eof and self.state <= HEAD) or (self._shared.draining and self.state == IDLE):
             self._close()
         elif not self._eof and len(self._buffer) <= self._shared.limits.pipelined:
             self._transport.resume_reading()
@@ -406,9 +410,12 @@ class Connection(asyncio.Protocol):
 
     def _outbox_ready(self, outbox: Outbox) -> None:
         if outbox is self._outbox and self._file is None and not self._write_paused:
-            self._flush()
-            if self.state == IDLE:
-                self._read_on()
+            self._flush_and_read_on()
+
+    def _flush_and_read_on(self) -> None:
+        self._flush()
+        if self.state == IDLE:
+            self._read_on()
 
     def _flush(self) -> None:
         """Write what the Outbox has, as long as the transport takes it."""
@@ -455,9 +462,7 @@ class Connection(asyncio.Protocol):
                 self.deadline = NEVER
                 self._sent += file_range.count
                 self._outbox.took(file_range)
-                self._flush()
-                if self.state == IDLE:
-                    self._read_on()
+                self._flush_and_read_on()
 
         transport.set_write_buffer_limits(0)
         if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
@@ -487,7 +492,9 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: HTTPError) -> None:
         """Answer what cannot be trusted or waited for any longer, and read no further request."""
         response = error_response(error)
-        if self.state != DISCARDING and self._write(response_head(response, self._request, False) + _bytes(response)):
+        if self.state != DISCARDING and self._write(
+            response_head(response, self._request, False) + _bytes(response)
+        ):
             self._log(response.status)
         self._last()
 
@@ -525,7 +532,9 @@ class Connection(asyncio.Protocol):
         if shared.log is not None:
             if self._client is None:
                 self._client = _address(self._transport)
-            shared.log.write(self._client[0], self._request, status, self._sent, shared.loop.time() - self._began)
+            shared.log.write(
+                self._client[0], self._request, status, self._sent, shared.loop.time() - self._began
+            )
 
 
 def _bytes(response: Response) -> bytes:

@@ -28,7 +28,7 @@ _REFUSALS = {
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-class ListenError(Exception):
+class ListenError(OSError):
     """A bind that cannot be had; one line says what was asked for and why not."""
 
 

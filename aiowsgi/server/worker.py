@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from aiowsgi.config import Config
@@ -20,21 +20,17 @@ from aiowsgi.site.router import Router
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
 
-try:
+_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+with suppress(ImportError):  # there is no uvloop for Windows
     import uvloop
-except ImportError:  # not on Windows
-    uvloop = None
+
+    _LOOPS["uvloop"] = uvloop.new_event_loop
 
 logger = logging.getLogger("aiowsgi.worker")
 
 # Connections that the kernel may hold for us; it takes no more than net.core.somaxconn.
 BACKLOG = 2048
 SWEEP = 1.0  # seconds between two looks at the deadlines
-
-
-def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """Return a new event loop, of uvloop where that is asked for and there is one."""
-    return asyncio.new_event_loop() if name == "asyncio" or uvloop is None else uvloop.new_event_loop()
 
 
 class Worker:
@@ -54,7 +50,7 @@ class Worker:
         ``ready`` is called once connections are accepted. ``life`` is a descriptor whose end of file begins the
         draining, as SIGTERM does with ``signals``.
         """
-        with asyncio.Runner(loop_factory=lambda: new_loop(self._config.loop)) as runner:
+        with asyncio.Runner(loop_factory=_LOOPS[self._config.loop]) as runner:
             runner.run(self._serve(ready, life, signals))
 
     def stop(self) -> None:
@@ -98,7 +94,7 @@ class Worker:
             # A thread of its own: applications may keep the others busy for long.
             writer = Pool(1, 0, loop.call_soon_threadsafe)
             log = AccessLog(_open_log(config.access_log, stack), writer.submit_unbounded, writer.hand_over)
-            stack.callback(writer.close, 1.0)
+            stack.callback(_finish_log, writer, log)
         return Shared(
             loop=loop,
             parser=Parser(config.limits, fast=config.parser != "h11"),
@@ -159,6 +155,12 @@ def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event)
     if not os.read(life, 1):
         loop.remove_reader(life)
         stop.set()
+
+
+def _finish_log(writer: Pool, log: AccessLog) -> None:
+    if writer.close(1.0):
+        with suppress(OSError):
+            log.finish()
 
 
 def _open_log(path: str, stack: ExitStack) -> int:

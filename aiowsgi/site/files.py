@@ -17,7 +17,7 @@ from time import time_ns
 from aiowsgi.http.conditional import Validators
 from aiowsgi.http.messages import Content, FileRange
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("aiowsgi.static")
 
 INDEX = b"index.html"
 
@@ -57,6 +57,12 @@ class Refusal(IntEnum):
     BUSY = 503  # no file descriptor is left
 
 
+# Not every system has them all.
+_FLAGS = sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY")
+)
+
+
 class OpenFile:
     """A descriptor that many answers are sent from; it closes when the last of them lets go."""
 
@@ -64,8 +70,8 @@ class OpenFile:
 
     def __init__(self, path: bytes) -> None:
         """Open for reading; raises OSError. A pipe that stands here instead of a file does not block."""
-        self._descriptor = -1
-        self._descriptor = os.open(path, _FLAGS)
+        self._descriptor = -1  # for __del__, should the next line raise
+        self._descriptor = os.open(path, os.O_RDONLY | _FLAGS)
 
     def fileno(self) -> int:
         return self._descriptor
@@ -77,10 +83,6 @@ class OpenFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
-
-_FLAGS = os.O_RDONLY
-for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY"):  # not every system has all
-    _FLAGS |= getattr(os, _name, 0)
 
 # Device, inode, size, time of modification, time of change: the last is the kernel's own, nobody can set it.
 Signature = tuple[int, int, int, int, int]
@@ -100,6 +102,9 @@ class StoredFile:
     signature: Signature | None
 
 
+Finding = StoredFile | Refusal
+
+
 class DocumentRoot:
     """The files below a folder. ``wall`` gives the time in nanoseconds since the epoch."""
 
@@ -109,12 +114,12 @@ class DocumentRoot:
         self._path = os.path.abspath(os.fsencode(path))
         self._wall = wall
 
-    def find(self, name: bytes, known: StoredFile | None = None) -> StoredFile | Refusal:
+    def find(self, name: bytes, known: Finding | None = None) -> Finding:
         """Return the file ``name``, which begins with a slash; one that ends with a slash has its index.
 
-        ``known``, what was found before, is returned when it is unchanged, at the price of one stat. A link may
-        lead anywhere below the root, not out of it. Files, and nothing else, are ever opened. What goes wrong is
-        a Refusal; where the operator should know, it is logged.
+        ``known``, what was found before, is returned when it is unchanged, at the price of one stat. A link
+        may lead anywhere below the root, not out of it. Nothing but files is opened. What goes wrong is a
+        Refusal; where the operator should know, it is logged.
         """
         if name.endswith(b"/"):
             name += INDEX
@@ -123,37 +128,40 @@ class DocumentRoot:
         except (OSError, ValueError) as error:
             refusal = _refusal(error)
             if refusal != Refusal.MISSING:
-                log.warning("%r below %r: %s", os.fsdecode(name), os.fsdecode(self._path), error)
+                logger.warning("%r below %r: %s", os.fsdecode(name), os.fsdecode(self._path), error)
             return refusal
 
-    def _find(self, name: bytes, known: StoredFile | None) -> StoredFile | Refusal:
+    def _find(self, name: bytes, known: Finding | None) -> Finding:
         path = self._path + name
         status = os.stat(path)
-        if known is not None and known.signature == _signature(status):
+        if isinstance(known, StoredFile) and known.signature == _signature(status):
             return known
         is_directory = S_ISDIR(status.st_mode)
         if not is_directory and not S_ISREG(status.st_mode):
             return Refusal.MISSING
-        # The root is looked at every time: it may itself be a link that a new release moves.
-        root = os.path.join(os.path.realpath(self._path, strict=True), b"")
-        path = os.path.realpath(path, strict=True)
-        if not os.path.join(path, b"").startswith(root):
+        # Every time, because the root may itself be a link, which a new release moves.
+        root = os.path.realpath(self._path, strict=True)
+        path = os.path.realpath(root + name, strict=True)
+        if not os.path.join(path, b"").startswith(os.path.join(root, b"")):
             return Refusal.MISSING
         if is_directory:
             index = os.stat(os.path.join(path, INDEX))
             return Refusal.DIRECTORY if S_ISREG(index.st_mode) else Refusal.MISSING
-        return _load(name, OpenFile(path), self._wall())
+        return load(name, OpenFile(path), self._wall())
 
 
-# Web pages are younger than this; 0, 1 and 1980 are what tools write that leave the time out of what they build.
+# No page is older than the web. 0, 1 and 1980 are what tools write that keep the time out of what they build.
 _OLDEST = 631152000 * 10**9  # 1990-01-01
 
 # How long a time must have passed to tell this state from the next, in nanoseconds: FAT counts in 2 s.
 _TELLING = 2 * 10**9
 
 
-def _load(name: bytes, file: OpenFile, now: int) -> StoredFile | Refusal:
-    """Describe what is open, whatever stood at its path before."""
+def load(name: bytes, file: OpenFile, now: int) -> Finding:
+    """Describe what is open, whatever stood at its path a moment ago; ``now`` is the time, as ``wall`` has it.
+
+    Raises OSError.
+    """
     status = os.fstat(file.fileno())
     if not S_ISREG(status.st_mode):
         return Refusal.MISSING

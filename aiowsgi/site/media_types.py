@@ -162,8 +162,8 @@ UNKNOWN = "application/octet-stream"
 def content_type(path: bytes, charset: str = "utf-8") -> str:
     """Return the Content-Type of the file at ``path`` (RFC 9110 section 8.3).
 
-    ``charset`` goes with text only, and not at all where it is "". JSON is UTF-8 by definition (RFC 8259), and
-    XML declares its encoding itself, which the parameter would override (RFC 7303).
+    ``charset`` goes with text only, and not at all where it is "". JSON is UTF-8 by definition (RFC 8259),
+    and XML declares its encoding itself, which the parameter would override (RFC 7303).
     """
     name = path.rpartition(b"/")[2].decode("latin-1").lower()
     media_type = WHOLE_NAMES.get(name)

@@ -173,13 +173,10 @@ class Script:
         return check(module.application, f"'application' in {self._path}")
 
     def _report(self, habits: list[str]) -> None:
-        if self._reported:
-            return
-        with self._loading:
-            if self._reported:
-                return
-            self._reported = True
-        logger.warning("%s: %s", self._path, "; ".join(habits))
+        with self._loading:  # two answers may be complete at once
+            reported, self._reported = self._reported, True
+        if not reported:
+            logger.warning("%s: %s", self._path, "; ".join(habits))
 
 
 def _end_of_script(path: str) -> int:

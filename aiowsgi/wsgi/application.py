@@ -60,7 +60,9 @@ class Call(Job):
     _client: tuple[str, str]
     _outbox: Outbox
 
-    def __init__(self, application: WSGIApplication, request: Request, script_name: str, path_info: str) -> None:
+    def __init__(
+        self, application: WSGIApplication, request: Request, script_name: str, path_info: str
+    ) -> None:
         self._application = application
         self._request = request
         self._script_name = script_name
@@ -105,7 +107,9 @@ class Call(Job):
         """Answer, or break the answer off, for what ``run`` raised; log it. In the same thread."""
         request = self._request
         if isinstance(error, ClientDisconnected):
-            logger.debug("%s %s: the client left before its answer was complete", request.method, request.target)
+            logger.debug(
+                "%s %s: the client left before its answer was complete", request.method, request.target
+            )
             return
         if isinstance(error, HTTPError):
             logger.debug("%s %s: %s", request.method, request.target, error)
@@ -258,7 +262,9 @@ class Call(Job):
 
     def _checked_head(self) -> Head:
         if self._head is None:
-            raise ApplicationMistake("PEP 3333 asks for start_response to be called before the first piece of the body")
+            raise ApplicationMistake(
+                "PEP 3333 asks for start_response to be called before the first piece of the body"
+            )
         return self._head
 
     def _render(self, head: Head, length: int | None) -> tuple[bytes, bool]:

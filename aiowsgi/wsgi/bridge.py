@@ -19,6 +19,26 @@ class ClientDisconnected(ConnectionAbortedError):
     """The client left before it had its answer; the application's iterable is closed."""
 
 
+class _UnnamedFile:
+    """A temporary file without a name, closed when nobody holds it: no side knows that it is the last to."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._file = TemporaryFile(prefix="aiowsgi-", buffering=0)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+
 # Guarantees:
 #
 # - The loop adds, until the content's end; ``spill`` and ``open`` run in a pool thread, and the loop does not
@@ -58,6 +78,11 @@ class Inbox:
         self.spill()
         self._file.seek(0)
         return self._file
+
+    def __del__(self) -> None:
+        # The client left before the application was called, which would have closed it.
+        if self._file is not None:
+            self._file.close()
 
 
 # Guarantees:
@@ -107,7 +132,7 @@ class Outbox(Delivery):
         self._pieces: deque[bytes | FileRange] = deque()
         self._lock = Lock()
         self._room: Event | None = None
-        self._file: IO[bytes] | None = None
+        self._file: _UnnamedFile | None = None
         self._offset = 0
         self._ranges_made = 0
         self._ranges_taken = 0
@@ -175,7 +200,7 @@ class Outbox(Delivery):
             return False
         try:
             if self._file is None:
-                self._file = TemporaryFile(prefix="aiowsgi-", buffering=0)
+                self._file = _UnnamedFile()
             descriptor, rest, offset = self._file.fileno(), memoryview(data), self._offset
             while rest:
                 written = os.pwrite(descriptor, rest, offset)

@@ -49,7 +49,12 @@ def server_environ(name: str, port: str, scheme: str, multiprocess: bool) -> Env
 
 
 def make_environ(
-    server: Environ, client: tuple[str, str], request: Request, script_name: str, path_info: str, content: IO[bytes]
+    server: Environ,
+    client: tuple[str, str],
+    request: Request,
+    script_name: str,
+    path_info: str,
+    content: IO[bytes],
 ) -> Environ:
     """Return a fresh environ, the application's own to change.
 

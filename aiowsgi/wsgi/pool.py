@@ -56,7 +56,8 @@ class Pool:
         self._done: deque[Delivery] = deque()
         # Daemons, so that an application that never returns cannot keep a drained process from ending.
         self._threads = [
-            Thread(target=self._work, name=f"aiowsgi-{number}", daemon=True) for number in range(1, threads + 1)
+            Thread(target=self._work, name=f"aiowsgi-{number}", daemon=True)
+            for number in range(1, threads + 1)
         ]
         for thread in self._threads:
             thread.start()

@@ -1,0 +1,105 @@
+"""The command line: from the arguments to a Config, and from there into the server.
+
+The options are those that Config declares. They come as text, and ``load`` checks them, so a mistake reads
+the same whether it was made here, in a variable or in a file.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from aiowsgi.config import SETTINGS, ConfigError, Setting, load
+from aiowsgi.process.supervisor import run
+from aiowsgi.version import __version__
+
+_SUMMARY = """\
+Serve WSGI applications, .py scripts and files.
+
+APP is an application, "module:attribute", or a factory that makes one, "module:factory()". Without APP
+the folder html is the site, and the folder apps holds its scripts.
+"""
+
+
+class _Serve(click.Command):
+    """A command whose help shows its options in the groups of the settings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups = {name: setting.group for name, setting in SETTINGS.items()}
+        parameters = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        for group, members in groupby(parameters, lambda option: groups.get(option.name or "", "Other")):
+            with formatter.section(group):
+                formatter.write_dl([record for member in members if (record := member.get_help_record(ctx))])
+
+
+def _parameter(setting: Setting) -> click.Parameter:
+    kind = setting.kind
+    if setting.name == "app":
+        return click.Argument([setting.name], required=False)
+    help = f"{setting.help}  [default: {setting.default}{'; repeatable' if kind.many else ''}]"
+    if not kind.metavar:
+        return click.Option([f"{setting.option}/--no-{setting.name}"], default=None, help=help)
+    return click.Option([setting.option], multiple=kind.many, metavar=kind.metavar, help=help)
+
+
+def _serve(**given: object) -> int:
+    directory = Path.cwd()
+    config = load(given, os.environ, directory)
+    if config.access_log is None and sys.stdout is not None and sys.stdout.isatty():
+        config = replace(config, access_log="-")
+    # The folder of a console script stands first in sys.path, where "python -m" has the current one.
+    sys.path.insert(0, str(directory))
+    return run(config)
+
+
+_CONFIG = click.Option(
+    ["--config"],
+    metavar="FILE",
+    help="Read settings from this file.  [default: aiowsgi.toml, pyproject.toml]",
+)
+_COMMANDS = click.Group(
+    "aiowsgi",
+    commands=[
+        _Serve(
+            "serve",
+            callback=_serve,
+            params=[*map(_parameter, SETTINGS.values()), _CONFIG],
+            help=_SUMMARY,
+            epilog="Every option is also a variable (AIOWSGI_THREADS) and a key of aiowsgi.toml (threads).",
+            context_settings={"max_content_width": 110},
+        )
+    ],
+    params=[],
+    help="An asyncio HTTP server with a WSGI bridge.",
+    no_args_is_help=False,
+)
+click.version_option(__version__, message="%(prog)s %(version)s")(_COMMANDS)
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """Run the command line, ``sys.argv`` if none is given, and return the exit status.
+
+    A mistake in the arguments or the settings is one line on standard error and status 2.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status: int | None = _COMMANDS.main(arguments, "aiowsgi", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "aiowsgi"
+        return _refuse(f'{error.format_message()} Try "{command} --help".')
+    except ConfigError as error:
+        return _refuse(str(error))
+    except click.Abort:  # Ctrl-C before anything was started
+        return 128 + signal.SIGINT
+    return status
+
+
+def _refuse(line: str) -> int:
+    # Names may hold line breaks: what was promised is one line.
+    print("aiowsgi:", " ".join(line.split()), file=sys.stderr)
+    return 2

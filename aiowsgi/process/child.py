@@ -1,0 +1,137 @@
+"""One worker process: how its parent starts it, and how it reports to its parent."""
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Collection
+from functools import partial
+from types import TracebackType
+
+START_FAILED = 2  # exit status
+
+READY = b"\0"  # what a worker reports once it serves; everything else it reports is the text of a failure
+
+
+class Report:
+    """What a worker tells its parent: that it serves, or why it cannot.
+
+    A context manager: an exception that leaves the block, SystemExit too, is reported with its traceback and
+    goes no further, because what is above in a forked process belongs to the parent.
+    """
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self._send = send
+        self.status = 0  # the exit status that fits what was reported
+
+    def ready(self) -> None:
+        """Tell that connections are accepted."""
+        self._send(READY)
+
+    def failed(self, text: str) -> None:
+        """Tell why the worker ends; ``text`` is shown as it is."""
+        self.status = START_FAILED
+        self._send(text.encode(errors="backslashreplace"))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.failed("".join(traceback.format_exception(kind, error, frames)))
+        return True
+
+
+# What a worker process does until it is done, given its report and a descriptor that comes to its end of file
+# when the parent dies (None: there is no parent).
+Work = Callable[[Report, int | None], None]
+
+
+class Child:
+    """A worker process as its parent sees it."""
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self.pid = pid
+        self.pipe = pipe  # where its report is read, without blocking
+        self.ready_at = math.inf  # on the monotonic clock
+        self._heard = b""
+
+    @property
+    def ready(self) -> bool:
+        return self.ready_at < math.inf
+
+    @property
+    def words(self) -> str:
+        """The text of its failure, or nothing."""
+        return self._heard.removeprefix(READY).decode(errors="backslashreplace")
+
+    def hear(self) -> bool:
+        """Take what it has reported so far; return whether it may report more."""
+        try:
+            while data := os.read(self.pipe, 65536):
+                self._heard += data
+            more = False
+        except BlockingIOError:
+            more = True
+        if not self.ready and self._heard.startswith(READY):
+            self.ready_at = time.monotonic()
+        return more
+
+
+def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], None]) -> Child:
+    """Start a process that does ``work`` and return it.
+
+    ``signals`` are those that the parent handles. In the child they have their defaults again, but SIGINT is
+    ignored: a terminal sends it to the whole process group, and what it means is the parent's to say. ``leave``
+    is called in the child, to close what is the parent's alone. Raises OSError.
+    """
+    _flush()  # or the child would write it once more
+    pipe, pipe_end = os.pipe()
+    os.set_blocking(pipe, False)
+    # A SIGTERM for the child that comes before it has shed the parent's handlers has to wait, or it is lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            report = Report(partial(_write, pipe_end))
+            try:
+                with report:
+                    os.close(pipe)
+                    _shed_signals(signals, mask)
+                    leave()
+                    work(report, life)
+                logging.shutdown()
+                _flush()
+            finally:  # nothing of what the parent would do on its way out is the child's to do
+                os._exit(report.status)
+    except OSError:
+        os.close(pipe)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(pipe_end)
+    return Child(pid, pipe)
+
+
+def _shed_signals(signals: Collection[int], mask: set[int]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            stream.flush()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

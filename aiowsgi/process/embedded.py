@@ -1,0 +1,112 @@
+"""The server inside a program of yours: ``serve`` and, as in ``wsgiref.simple_server``, ``make_server``."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from aiowsgi.config import Config, load
+from aiowsgi.process.supervisor import run
+from aiowsgi.server.listeners import close_listeners, open_listeners
+from aiowsgi.server.worker import Worker
+from aiowsgi.site.build import build_router
+from aiowsgi.wsgi.serial import one_at_a_time
+
+
+def serve(application: WSGIApplication | str | None = None, **settings: Any) -> int:
+    """Do what ``aiowsgi serve`` does, in this process and its children; blocks until a signal stops it.
+
+    ``application`` is a WSGI application or what the command line takes for one; ``settings`` are those of the
+    command line by their names, as in ``serve(app, bind=["[::1]:8000"], workers=2, static=["/static=public"])``.
+    Returns the exit status, 0 or 2. Raises ConfigError.
+    """
+    if application is None or isinstance(application, str):
+        return run(load({**settings, "app": application}, {}, Path.cwd()))
+    return run(_config(settings), application)
+
+
+def make_server(host: str, port: int, app: WSGIApplication, **settings: Any) -> "WSGIServer":
+    """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
+
+    ``settings`` as for ``serve``. Raises ListenError, an OSError, where the address cannot be had.
+    """
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return WSGIServer(_config({**settings, "bind": [bind]}), app)
+
+
+def _config(settings: dict[str, Any]) -> Config:
+    # With an application the folders html and apps are served only where they are asked for.
+    return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd()), app=None)
+
+
+class WSGIServer:
+    """One worker in this process, with the interface of ``wsgiref.simple_server.WSGIServer``.
+
+    A context manager: it closes its sockets at the end. ``server_port`` is the port it listens on.
+    """
+
+    def __init__(self, config: Config, application: WSGIApplication) -> None:
+        self._config = config
+        self._application = application
+        self._listeners = open_listeners(config.bind)
+        self.server_address: tuple[str, int] = self._listeners[0].getsockname()[:2]
+        self.server_name, self.server_port = self.server_address
+        self._serving = one_at_a_time()
+        self._worker = self._make_worker(self._call)
+
+    def get_app(self) -> WSGIApplication:
+        return self._application
+
+    def set_app(self, application: WSGIApplication) -> None:
+        """Have further requests answered by ``application``."""
+        self._application = application
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until ``shutdown``, then finish what is being answered. ``poll_interval`` has no meaning here."""
+        with self._serving:
+            try:
+                self._worker.run(lambda: None)
+            finally:
+                self._worker = self._make_worker(self._call)
+
+    def handle_request(self) -> None:
+        """Serve until one request has been answered."""
+        with self._serving:
+            worker = self._make_worker(self._call_once)
+            self._worker = worker
+            worker.run(lambda: None)
+            self._worker = self._make_worker(self._call)
+
+    def shutdown(self) -> None:
+        """Stop ``serve_forever``, which runs in another thread, and wait until it has returned."""
+        self._worker.stop()
+        with self._serving:
+            pass
+
+    def server_close(self) -> None:
+        """Close the listening sockets."""
+        close_listeners(self._listeners)
+
+    def fileno(self) -> int:
+        return self._listeners[0].fileno()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        self.server_close()
+
+    def _make_worker(self, application: WSGIApplication) -> Worker:
+        return Worker(self._config, self._listeners, build_router(self._config, application))
+
+    def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._application(environ, start_response)
+
+    def _call_once(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # A draining worker still answers what it has begun.
+        self._worker.stop()
+        return self._application(environ, start_response)

@@ -1,0 +1,1 @@
+"""Speed and memory of aiowsgi beside its peers: ``python -m bench --help``."""

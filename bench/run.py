@@ -1,0 +1,47 @@
+"""One scenario: its servers in turn, round after round."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from bench.report import Figures, Outcome
+from bench.scenarios import Plan, Scenario
+from bench.servers import Failed, Running, Server, running
+
+
+def run(
+    scenario: Scenario, servers: Sequence[Server], plan: Plan, tell: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """Measure each server once a round, in the same order, and return the outcomes by their names.
+
+    A server that fails is not asked again. ``tell`` gets a line for each measurement.
+    """
+    rounds: dict[str, list[Figures]] = {server.name: [] for server in servers}
+    failures: dict[str, str] = {}
+    compared = scenario.load.compared
+    count = min(plan.rounds, scenario.most_rounds or plan.rounds)
+    for number in range(1, count + 1):
+        for server in servers:
+            if server.name in failures:
+                continue
+            try:
+                figures = _measure_once(scenario, server, plan)
+            except Failed as failure:
+                failures[server.name] = told = str(failure)
+            else:
+                rounds[server.name].append(figures)
+                told = f"{figures[compared.key]:{compared.number}} {compared.title}"
+            tell(f"{scenario.name}, round {number} of {count}, {server.name}: {told}")
+    return {name: Outcome(figures, failures.get(name, "")) for name, figures in rounds.items()}
+
+
+def _measure_once(scenario: Scenario, server: Server, plan: Plan) -> Figures:
+    with running(server, scenario.site, plan.server_core) as started, _last_words(started):
+        return scenario.load.measure(started, plan)
+
+
+@contextmanager
+def _last_words(started: Running) -> Iterator[None]:
+    try:
+        yield
+    except Failed as failure:
+        raise Failed(f"{failure} (the last line it wrote: {started.last_line() or 'none'})") from None

@@ -1,0 +1,165 @@
+"""A supervisor with workers that do next to nothing, as a program: ``python -m tests.supervised drain 2``.
+
+The workers say on standard output what they do. A line is one write, so the lines of several workers do not
+mix; the end of that pipe means that every process is gone.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+
+from aiowsgi.process.child import Report, Work
+from aiowsgi.process.supervisor import Supervisor
+from aiowsgi.server.listeners import open_listeners
+
+TOKEN, TOKEN_END = os.pipe()  # holds one token, so that one worker of several does something else
+os.set_blocking(TOKEN, False)
+GO, GO_END = os.pipe()
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
+
+
+def take_token() -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return bool(os.read(TOKEN, 1))
+    return False
+
+
+def drain(report: Report, life: int | None) -> None:
+    """Serve until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    report.ready()
+    say(f"serving {os.getpid()}")
+    signal.sigwait([signal.SIGTERM])
+    say(f"drained {os.getpid()}")
+
+
+def cling(report: Report, life: int | None) -> None:
+    """Do not stop when asked to."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    report.ready()
+    say(f"serving {os.getpid()}")
+    signal.sigwait([signal.SIGTERM])
+    say(f"clinging {os.getpid()}")
+    signal.pause()
+
+
+def orphan(report: Report, life: int | None) -> None:
+    """Serve until the supervisor is gone."""
+    assert life is not None
+    report.ready()
+    say(f"serving {os.getpid()}")
+    assert os.read(life, 1) == b""
+    say(f"orphaned {os.getpid()}")
+
+
+def load_for_ever(report: Report, life: int | None) -> None:
+    """Never become ready."""
+    say(f"loading {os.getpid()}")
+    signal.pause()
+
+
+def leave(report: Report, life: int | None) -> None:
+    """Become ready, and end."""
+    report.ready()
+    say(f"leaving {time.monotonic()}")
+
+
+def fail(report: Report, life: int | None) -> None:
+    """Fail to start, by an exception."""
+    raise ValueError("the application is broken")
+
+
+def leave_by_exit(report: Report, life: int | None) -> None:
+    """Fail to start, by SystemExit."""
+    sys.exit("out of luck")
+
+
+def tell(report: Report, life: int | None) -> None:
+    """Fail to start, with a text that no pipe holds."""
+    report.failed("a line\n" * 50_000 + "the last line")
+
+
+def crash(report: Report, life: int | None) -> None:
+    """Die before being ready."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def one_fails(report: Report, life: int | None) -> None:
+    """Serve, but let one worker of two fail to start as soon as the other one serves."""
+    if take_token():
+        os.read(GO, 1)
+        raise ValueError("the application is broken")
+    os.write(GO_END, b".")
+    drain(report, life)
+
+
+def every_other_fails(report: Report, life: int | None) -> None:
+    """Serve, and have the next worker fail to start."""
+    if take_token():
+        drain(report, life)
+    else:
+        os.write(TOKEN_END, b".")
+        raise ValueError("the application is broken for now")
+
+
+def break_later(report: Report, life: int | None) -> None:
+    """Serve, and end by an exception when asked to stop."""
+    drain(report, life)
+    raise ValueError("cannot drain")
+
+
+WORKS: dict[str, Work] = {
+    work.__name__: work
+    for work in (drain, cling, orphan, load_for_ever, leave, fail, leave_by_exit, tell, crash)
+    + (one_fails, every_other_fails, break_later)
+}
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/dev/fd"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work", choices=WORKS)
+    parser.add_argument("workers", type=int)
+    parser.add_argument("--graceful", type=float, default=60.0)
+    parser.add_argument("--bind", action="append", default=[])
+    parser.add_argument("--no-more-descriptors", action="store_true")
+    arguments = parser.parse_args()
+    os.write(TOKEN_END, b".")
+    logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
+    before = descriptors()
+    supervisor = Supervisor(
+        open_listeners(arguments.bind),
+        WORKS[arguments.work],
+        arguments.workers,
+        arguments.graceful,
+        lambda: say("started"),
+    )
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if arguments.no_more_descriptors:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    print("said before the fork")  # and still in the buffer, as standard output is a pipe
+    status = supervisor.run()
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    if descriptors() != before:
+        say("descriptors are left open")
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        say("a signal handler is left")
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+        say("a child is left")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""The command line: its help, its one line for each mistake, and a server started with it."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+
+from aiowsgi import __version__
+from aiowsgi.cli import main
+from aiowsgi.config import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+MODULE = (sys.executable, "-m", "aiowsgi")
+
+APPLICATION = """\
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return [b"hello"]
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **variables}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_tester(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AIOWSGI_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An application in a folder that is the current one."""
+    (tmp_path / "hello.py").write_text(APPLICATION)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@dataclass
+class Server:
+    url: str
+    process: subprocess.Popen[str]
+    report: str  # what it has said up to the line that says where it listens
+
+
+@contextmanager
+def serving(command: Sequence[str], stdout: int | IO[str] = subprocess.PIPE) -> Iterator[Server]:
+    """A server on any free port, stopped by SIGTERM at the end."""
+    process = subprocess.Popen(
+        [*command, "--bind", "127.0.0.1:0"],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        report = ""
+        while (found := re.search(r"listening on (\S+)\n", report)) is None:
+            line = process.stderr.readline()
+            assert line, report
+            report += line
+        yield Server(found[1], process, report)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+# Help
+
+
+def test_the_help_of_serve_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for setting in SETTINGS.values():
+        assert setting.option in shown
+    headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert headings == ["Site", "Server", "Logging", "Limits", "Timeouts", "Other"]
+    assert re.search(r"--config FILE .*\n", shown)
+
+
+def test_the_help_of_the_command_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert re.search(r"^  serve +Serve WSGI applications", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"aiowsgi {__version__}\n"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), r'Missing command\. Try "aiowsgi --help"\.'),
+        (("serv",), r"No such command 'serv'\..* Try \"aiowsgi --help\"\."),
+        (("serve", "--thread", "3"), r'No such option.* Try "aiowsgi serve --help"\.'),
+        (("serve", "hello:application", "--threads"), r"Option '--threads' requires an argument\. Try .*"),
+        (("serve", "a:b", "c:d"), r'Got unexpected extra argument \(c:d\) Try "aiowsgi serve --help"\.'),
+        (("serve", "a:b", "--threads", "x"), r"--threads: expected a whole number of at least 1, got 'x'"),
+        (("serve", "a:b", "--html", "no\nne"), r"--html: expected a folder that exists, got '.*/no\\nne'"),
+        (
+            ("serve", "--config", "x"),
+            r"--config: expected a TOML file, got 'x' \(No such file or directory\)",
+        ),
+        (("serve",), r"nothing to serve: expected APP, or a folder html or apps in .*"),
+    ],
+)
+def test_a_mistake_is_one_line_on_standard_error_and_status_2(
+    project: Path, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], line: str
+) -> None:
+    assert main(arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(f"aiowsgi: {line}\n", err)
+
+
+def test_a_mistake_in_a_variable_or_a_file_reads_the_same(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIOWSGI_PARSER", "fast")
+    assert main(["serve", "hello:application"]) == 2
+    assert capfd.readouterr().err == "aiowsgi: AIOWSGI_PARSER: expected auto or h11, got 'fast'\n"
+    monkeypatch.delenv("AIOWSGI_PARSER")
+    (project / "aiowsgi.toml").write_text('parser = "fast"\n"a\\nb" = 1\n')
+    assert main(["serve", "hello:application"]) == 2
+    assert capfd.readouterr().err == "aiowsgi: aiowsgi.toml: parser: expected auto or h11, got 'fast'\n"
+    (project / "aiowsgi.toml").write_text('"a\\nb" = 1\n')
+    assert main(["serve", "hello:application"]) == 2
+    assert re.fullmatch(
+        r"aiowsgi: aiowsgi\.toml: a b: expected the name of a setting, .*\n", capfd.readouterr().err
+    )
+
+
+def test_the_status_of_a_mistake_is_that_of_the_process(project: Path) -> None:
+    done = subprocess.run([*MODULE, "serve", "none:app"], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"aiowsgi: .*'none'.*\n", done.stderr)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a named pipe")
+def test_an_interrupt_before_the_start_ends_it_quietly(project: Path) -> None:
+    os.mkfifo(project / "settings.toml")
+    command = [*MODULE, "serve", "--config", "settings.toml"]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
+    with open(project / "settings.toml", "w"):  # returns when the other end has been opened
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == b""
+
+
+# Serving
+
+
+def test_python_m_serves_an_application_of_the_current_folder(project: Path) -> None:
+    with serving([*MODULE, "serve", "hello:application", "--threads", "3"]) as server:
+        assert httpx.get(server.url).text == "hello"
+        assert "threads in each: 3" in server.report
+
+
+def test_the_installed_command_finds_the_application_in_the_current_folder(project: Path) -> None:
+    script = project / "bin" / "aiowsgi"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom aiowsgi.cli import main\nsys.exit(main())\n")
+    with serving([sys.executable, str(script), "serve", "hello:application"]) as server:
+        assert httpx.get(server.url).text == "hello"
+
+
+def test_settings_of_the_file_reach_the_server(project: Path) -> None:
+    (project / "public").mkdir()
+    (project / "public" / "a.txt").write_text("file")
+    (project / "aiowsgi.toml").write_text(
+        'app = "hello:application"\nstatic = ["/static=public"]\naccess_log = "log"\nmax_request_line = 40\n'
+    )
+    with serving([*MODULE, "serve"]) as server:
+        assert httpx.get(f"{server.url}/static/a.txt").text == "file"
+        assert httpx.get(f"{server.url}/x").text == "hello"
+        assert httpx.get(f"{server.url}/{'x' * 40}").status_code == 414
+    assert "GET /x" in (project / "log").read_text()
+
+
+def test_requests_are_logged_to_a_terminal(project: Path) -> None:
+    ours, theirs = pty.openpty()
+    with (
+        open(ours, "rb", buffering=0) as terminal,
+        os.fdopen(theirs, "w") as stdout,
+        serving([*MODULE, "serve", "hello:application"], stdout) as server,
+    ):
+        assert httpx.get(f"{server.url}/seen").text == "hello"
+        shown = b""
+        while b"GET /seen" not in shown:
+            shown += terminal.read(4096)
+
+
+def test_requests_are_not_logged_to_anything_else(project: Path) -> None:
+    with open(project / "out", "w+") as stdout:
+        with serving([*MODULE, "serve", "hello:application"], stdout) as server:
+            assert httpx.get(f"{server.url}/seen").text == "hello"
+        assert stdout.read() == ""

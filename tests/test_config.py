@@ -1,0 +1,495 @@
+"""Settings: what each source may say, which one wins, and what a mistake reads like."""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from aiowsgi.config import SETTINGS, Config, ConfigError, Limits, Timeouts, load, settings_page
+
+Site = Callable[..., Config]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Load the settings of a folder in which there is nothing but an empty ``public``."""
+    (tmp_path / "public").mkdir()
+
+    def load_here(environ: Mapping[str, str] | None = None, **command_line: object) -> Config:
+        return load(command_line, environ or {}, tmp_path)
+
+    return load_here
+
+
+def mistake(call: Callable[[], object]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_defaults_hold_for_whoever_makes_a_config_without_any_source() -> None:
+    config = Config()
+    assert (config.app, config.html, config.apps, config.access_log) == (None, None, None, None)
+    assert config.bind == ("127.0.0.1:8000",)
+    loop = "uvloop" if find_spec("uvloop") else "asyncio"
+    assert (config.workers, config.threads, config.loop, config.parser) == (1, 4, loop, "auto")
+    assert (config.log_level, config.debug) == ("info", False)
+    assert Config(threads=2).threads == 2
+
+
+def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) -> None:
+    assert Config().limits == Limits()
+    assert Config().timeouts == Timeouts()
+    config = site(app="a:b", max_request_line="1", max_head="2", max_fields="3", max_body="4", max_queue="5")
+    assert config.limits == Limits(request_line=1, head=2, fields=3, content=4, queue=5)
+    names = ("keep_alive", "head", "transfer", "linger", "graceful")
+    config = site(app="a:b", **{f"{name}_timeout": str(at + 0.5) for at, name in enumerate(names)})
+    assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5)
+
+
+def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    given = {
+        "app": ("a:b", '"a:b"'),
+        "html": ("d", '"d"'),
+        "apps": ("d", '"d"'),
+        "static": ("/s=d,/t=d", '["/s=d", "/t=d"]'),
+        "scripts": ("/s=d,/t=d", '["/s=d", "/t=d"]'),
+        "mount": ("/m=a:b, /n=c:d()", '["/m=a:b", "/n=c:d()"]'),
+        "bind": (":1,unix:x", '[":1", "unix:x"]'),
+        "workers": ("3", "3"),
+        "threads": ("5", "5"),
+        "loop": ("asyncio", '"asyncio"'),
+        "parser": ("h11", '"h11"'),
+        "access_log": ("log", '"log"'),
+        "log_level": ("error", '"error"'),
+        "debug": ("yes", "true"),
+        "max_request_line": ("1K", '"1K"'),
+        "max_head": ("70000", "70000"),
+        "max_fields": ("7", "7"),
+        "max_body": ("2M", '"2MiB"'),
+        "max_queue": ("9", "9"),
+        "keep_alive_timeout": ("1", "1"),
+        "head_timeout": ("1.5", "1.5"),
+        "transfer_timeout": ("2", "2.0"),
+        "linger_timeout": ("3", "3"),
+        "graceful_timeout": ("4", "4"),
+    }
+    assert list(given) == [field.name for field in fields(Config)] == list(SETTINGS)
+    (tmp_path / "other.toml").write_text("".join(f"{name} = {toml}\n" for name, (_, toml) in given.items()))
+    from_file = load({"config": "other.toml"}, {}, tmp_path)
+    variables = {f"AIOWSGI_{name.upper()}": text for name, (text, _) in given.items()}
+    from_variables = load({}, variables, tmp_path)
+    options: dict[str, object] = {name: text for name, (text, _) in given.items()}
+    options |= {name: tuple(given[name][0].split(",")) for name in ("static", "scripts", "bind")}
+    options["mount"] = ("/m=a:b", "/n=c:d()")
+    from_options = load(options, {}, tmp_path)
+    assert from_file == from_variables == from_options
+    folder = str(tmp_path / "d")
+    assert from_file == Config(
+        app="a:b",
+        html=folder,
+        apps=folder,
+        static=(("/s", folder), ("/t", folder)),
+        scripts=(("/s", folder), ("/t", folder)),
+        mount=(("/m", "a:b"), ("/n", "c:d()")),
+        bind=(":1", "unix:x"),
+        workers=3,
+        threads=5,
+        loop="asyncio",
+        parser="h11",
+        access_log=str(tmp_path / "log"),
+        log_level="error",
+        debug=True,
+        max_request_line=1024,
+        max_head=70000,
+        max_fields=7,
+        max_body=2 * 1024 * 1024,
+        max_queue=9,
+        keep_alive_timeout=1.0,
+        head_timeout=1.5,
+        transfer_timeout=2.0,
+        linger_timeout=3.0,
+        graceful_timeout=4.0,
+    )
+
+
+def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(
+    site: Site, tmp_path: Path
+) -> None:
+    assert site(app="a:b").threads == 4
+    (tmp_path / "aiowsgi.toml").write_text('threads = 5\ndebug = true\nbind = [":1", ":2"]\n')
+    assert site(app="a:b").threads == 5
+    variables = {"AIOWSGI_THREADS": "6", "AIOWSGI_BIND": ":3"}
+    assert site(variables, app="a:b").threads == 6
+    assert site(variables, app="a:b").bind == (":3",)
+    assert site(variables, app="a:b").debug
+    config = site(variables, app="a:b", threads="7", debug=False, bind=(":4", ":5"))
+    assert (config.threads, config.debug, config.bind) == (7, False, (":4", ":5"))
+
+
+def test_an_option_not_given_and_an_empty_variable_or_list_say_nothing(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "aiowsgi.toml").write_text("threads = 5\nstatic = []\n")
+    assert site({"AIOWSGI_THREADS": "", "AIOWSGI_CONFIG": ""}, app="a:b", threads=None, bind=()) == Config(
+        app="a:b", threads=5
+    )
+
+
+def test_variables_of_other_programs_are_nobodys_mistake(site: Site) -> None:
+    assert site({"HOME": "/", "AIOWSGIX": "1", "WEB_THREADS": "9"}, app="a:b") == Config(app="a:b")
+
+
+# Which file is read
+
+
+def test_the_projects_file_is_read_where_there_is_no_own_one(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.aiowsgi]\nthreads = 8\n[tool.x]\nthreads = 1\n")
+    assert site(app="a:b").threads == 8
+    (tmp_path / "aiowsgi.toml").write_text("")
+    assert site(app="a:b").threads == 4
+
+
+@pytest.mark.parametrize("text", ["", "[project]\nname = 'x'\n", "[tool.x]\ny = 1\n", "tool = 1\n"])
+def test_a_projects_file_of_others_is_passed_over_unless_it_is_asked_for(
+    site: Site, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert site(app="a:b") == Config(app="a:b")
+    assert mistake(lambda: site(app="a:b", config="pyproject.toml")) == (
+        "--config: expected a file with [tool.aiowsgi], got 'pyproject.toml'"
+    )
+
+
+def test_a_named_file_takes_the_place_of_the_others(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "aiowsgi.toml").write_text("threads = 5\nworkers = 2\n")
+    (tmp_path / "one.toml").write_text("threads = 6\n")
+    (tmp_path / "public" / "pyproject.toml").write_text("[tool.aiowsgi]\nthreads = 7\n")
+    assert site(app="a:b", config="one.toml") == Config(app="a:b", threads=6)
+    assert site({"AIOWSGI_CONFIG": str(tmp_path / "one.toml")}, app="a:b").threads == 6
+    assert site({"AIOWSGI_CONFIG": "none"}, app="a:b", config="public/pyproject.toml").threads == 7
+
+
+def test_paths_in_a_file_elsewhere_start_from_the_current_directory(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "public" / "x.toml").write_text('html = "public"\n')
+    assert site(config="public/x.toml").html == str(tmp_path / "public")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"threads 4\n", r"Expected '=' after a key.*"),
+        (b"app = '\xff'\n", r".*can't decode byte 0xff.*"),
+        (b"threads = " + b"9" * 5000, r"Exceeds the limit.*"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_a_mistake(
+    site: Site, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "aiowsgi.toml").write_bytes(content)
+    pattern = rf"aiowsgi\.toml: expected a TOML file, got 'aiowsgi\.toml' \({reason}\)"
+    assert re.fullmatch(pattern, mistake(lambda: site(app="a:b")))
+
+
+def test_a_named_file_that_cannot_be_read_is_a_mistake(site: Site) -> None:
+    assert mistake(lambda: site(config="none.toml")) == (
+        "--config: expected a TOML file, got 'none.toml' (No such file or directory)"
+    )
+    assert mistake(lambda: site({"AIOWSGI_CONFIG": "public"})) == (
+        "AIOWSGI_CONFIG: expected a TOML file, got 'public' (Is a directory)"
+    )
+
+
+def test_the_projects_table_has_to_be_a_table(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool]\naiowsgi = 3\n")
+    assert mistake(lambda: site()) == "pyproject.toml: tool.aiowsgi: expected a table, got 3"
+
+
+# Mistakes
+
+
+def test_a_mistake_names_the_place_what_was_expected_and_what_was_given(site: Site, tmp_path: Path) -> None:
+    expected = "expected a whole number of at least 1, got"
+    assert mistake(lambda: site(app="a:b", threads="many")) == f"--threads: {expected} 'many'"
+    assert mistake(lambda: site({"AIOWSGI_MAX_QUEUE": "0"})) == f"AIOWSGI_MAX_QUEUE: {expected} '0'"
+    (tmp_path / "aiowsgi.toml").write_text('threads = "4"\n')
+    assert mistake(lambda: site()) == f"aiowsgi.toml: threads: {expected} '4'"
+    (tmp_path / "aiowsgi.toml").unlink()
+    assert mistake(lambda: site(app="")) == (
+        'APP: expected "module:attribute" or "module:factory()", got \'\''
+    )
+
+
+def test_a_mistake_counts_also_where_a_stronger_source_overrules_it(site: Site) -> None:
+    assert mistake(lambda: site({"AIOWSGI_THREADS": "-1"}, app="a:b", threads="4")).startswith(
+        "AIOWSGI_THREADS: "
+    )
+
+
+def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Path) -> None:
+    expected = "expected the name of a setting,"
+    assert mistake(lambda: site(max_bodies="1")) == f"--max-bodies: {expected} did you mean --max-body?"
+    assert mistake(lambda: site(ap="1")) == f"--ap: {expected} did you mean APP?"
+    assert mistake(lambda: site({"AIOWSGI_THREDS": "1"})) == (
+        f"AIOWSGI_THREDS: {expected} did you mean AIOWSGI_THREADS?"
+    )
+    (tmp_path / "aiowsgi.toml").write_text("threds = 4\n")
+    assert mistake(lambda: site()) == f"aiowsgi.toml: threds: {expected} did you mean threads?"
+    (tmp_path / "aiowsgi.toml").write_text("[xyzzy]\nthreads = 4\n")
+    assert mistake(lambda: site()) == f"aiowsgi.toml: xyzzy: {expected} see aiowsgi serve --help"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("app", "\0"),
+        ("html", ""),
+        ("access_log", "a\0b"),
+        ("bind", "8000"),
+        ("bind", "localhost"),
+        ("bind", "localhost:"),
+        ("bind", "localhost:http"),
+        ("bind", "localhost:65536"),
+        ("bind", "localhost:\u0661"),
+        ("bind", "::1:8000"),
+        ("bind", "[::1]"),
+        ("bind", "[]:8000"),
+        ("bind", "[127.0.0.1]:8000"),
+        ("bind", "http://localhost:8000"),
+        ("bind", "a b:80"),
+        ("bind", "a:80,"),
+        ("bind", "unix:"),
+        ("workers", "0"),
+        ("workers", "all"),
+        ("threads", "1_0"),
+        ("threads", "4.0"),
+        ("threads", "9" * 5000),
+        ("loop", "trio"),
+        ("parser", "H11"),
+        ("log_level", "loud"),
+        ("debug", "on"),
+        ("max_body", "-1"),
+        ("max_body", "1T"),
+        ("max_body", "64KB"),
+        ("max_body", "1.5M"),
+        ("max_body", "K"),
+        ("head_timeout", "0"),
+        ("head_timeout", "-1"),
+        ("head_timeout", "nan"),
+        ("head_timeout", "inf"),
+        ("head_timeout", "1m"),
+        ("static", "public"),
+        ("static", "=public"),
+        ("static", "/static="),
+        ("static", "/a//b=public"),
+        ("static", "/../b=public"),
+        ("static", "/a/.=public"),
+        ("static", "/a?b=public"),
+        ("scripts", "public"),
+        ("mount", "api:app"),
+    ],
+)
+def test_values_that_are_refused(site: Site, name: str, text: str) -> None:
+    item = text.rpartition(",")[2]
+    assert mistake(lambda: site(**{"app": "a:b", name: text})) == (
+        f"{SETTINGS[name].option}: expected {SETTINGS[name].kind.expected}, got {item!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "app = 1",
+        "html = true",
+        "bind = 8000",
+        "bind = [8000]",
+        'bind = [[":80"]]',
+        "workers = true",
+        "threads = 4.0",
+        "threads = true",
+        "threads = []",
+        'threads = "4"',
+        "threads = 0",
+        "loop = 1",
+        'debug = "yes"',
+        "debug = 1",
+        "max_body = 1.0",
+        "max_body = -1",
+        'head_timeout = "1"',
+        "head_timeout = inf",
+        "head_timeout = 1979-05-27",
+        'static = {"/static" = "public"}',
+        "access_log = false",
+    ],
+)
+def test_a_file_is_held_to_the_types_of_toml(site: Site, tmp_path: Path, line: str) -> None:
+    (tmp_path / "aiowsgi.toml").write_text(line + "\n")
+    name = line.split()[0]
+    start = f"aiowsgi.toml: {name}: expected {SETTINGS[name].kind.expected}, got "
+    assert mistake(lambda: site()).startswith(start)
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:0", ":65535", "[::1]:8000", "[fe80::1%eth0]:80", "0.0.0.0:80", "unix:/run/a b,c.sock"],
+)
+def test_addresses_that_are_taken(site: Site, address: str) -> None:
+    assert site(app="a:b", bind=(address,)).bind == (address,)
+
+
+def test_one_address_or_mount_in_a_file_needs_no_list(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "aiowsgi.toml").write_text('bind = ":80"\nmount = "/a=b:c"\n')
+    config = site()
+    assert (config.bind, config.mount) == ((":80",), (("/a", "b:c"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("65536", 65536), ("64K", 65536), ("64KiB", 65536), ("3M", 3 << 20), ("1GiB", 1 << 30)],
+)
+def test_sizes_may_have_a_suffix(site: Site, text: str, size: int) -> None:
+    assert site(app="a:b", max_body=text).max_body == size
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("1", True), ("YES", True), ("No", False), ("0", False)]
+)
+def test_flags_in_variables(site: Site, text: str, value: bool) -> None:
+    assert site({"AIOWSGI_DEBUG": text}, app="a:b").debug is value
+
+
+def test_auto_workers_are_as_many_as_the_processors_this_process_may_use(site: Site) -> None:
+    assert site(app="a:b", workers="auto").workers == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("prefix", ["/a/b", "a/b", "/a/b/", "//a/b//"])
+def test_a_prefix_begins_with_a_slash_and_does_not_end_with_one(site: Site, prefix: str) -> None:
+    assert site(mount=(f"{prefix}=m:x(y='=')",)).mount == (("/a/b", "m:x(y='=')"),)
+
+
+def test_the_prefix_of_everything_is_empty(site: Site) -> None:
+    assert site(mount=("/=m:x",)).mount == (("", "m:x"),)
+
+
+# The site
+
+
+def test_two_mounts_of_one_prefix_and_kind_are_a_mistake(site: Site) -> None:
+    assert mistake(lambda: site(static=("/a=public", "a/=public"))) == (
+        "--static: expected each prefix once, got '/a'"
+    )
+    assert mistake(lambda: site(mount=("/=a:b", "/=c:d"))) == "--mount: expected each prefix once, got '/'"
+    assert site(static=("/a=public",), scripts=("/a=public",), mount=("/a=b:c",)).mount == (("/a", "b:c"),)
+
+
+@pytest.mark.parametrize(("name", "root"), [("static", "html"), ("scripts", "apps")])
+def test_a_second_root_of_one_kind_is_a_mistake(site: Site, name: str, root: str) -> None:
+    assert mistake(lambda: site(**{name: ("/=public",), root: "public"})) == (
+        f"--{name}: expected no prefix / beside --{root}, got '/'"
+    )
+
+
+def test_a_second_application_at_the_root_is_a_mistake(site: Site) -> None:
+    assert mistake(lambda: site(app="a:b", mount=("/=c:d",))) == (
+        "--mount: expected no prefix / beside APP, got '/'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("html", "none"), ("apps", "none"), ("static", ("/a=none",)), ("scripts", ("/a=none",))],
+)
+def test_a_folder_has_to_exist(site: Site, tmp_path: Path, name: str, value: object) -> None:
+    assert mistake(lambda: site(**{name: value})) == (
+        f"--{name}: expected a folder that exists, got {str(tmp_path / 'none')!r}"
+    )
+
+
+def test_a_file_is_no_folder(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("")
+    assert mistake(lambda: site({"AIOWSGI_HTML": "page"})) == (
+        f"AIOWSGI_HTML: expected a folder that exists, got {str(tmp_path / 'page')!r}"
+    )
+
+
+def test_the_access_log_needs_its_folder(site: Site, tmp_path: Path) -> None:
+    assert mistake(lambda: site(app="a:b", access_log="none/log")) == (
+        f"--access-log: expected a folder that exists, got {str(tmp_path / 'none')!r}"
+    )
+    assert site(app="a:b", access_log="-").access_log == "-"
+
+
+def test_without_an_application_the_default_folders_are_the_site(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "html").mkdir()
+    html, apps = str(tmp_path / "html"), str(tmp_path / "apps")
+    assert site() == Config(html=html)
+    (tmp_path / "apps").mkdir()
+    assert site() == Config(html=html, apps=apps)
+    assert site(html="public") == Config(html=str(tmp_path / "public"), apps=apps)
+    assert site(static=("/=public",)) == Config(static=(("", str(tmp_path / "public")),), apps=apps)
+    assert site(app="a:b") == Config(app="a:b")
+    assert site(app="a:b", html="html") == Config(app="a:b", html=html)
+
+
+def test_a_mount_alone_is_a_site(site: Site) -> None:
+    assert site(mount=("/a=b:c",)) == Config(mount=(("/a", "b:c"),))
+
+
+def test_nothing_to_serve_says_what_was_looked_for(site: Site, tmp_path: Path) -> None:
+    assert mistake(lambda: site()) == (
+        f"nothing to serve: expected APP, or a folder html or apps in {tmp_path}"
+    )
+
+
+# The page
+
+
+def test_the_page_in_docs_is_the_one_that_the_declarations_give() -> None:
+    page = Path(__file__).parent.parent / "docs" / "settings.md"
+    # To write it anew: python -c "from aiowsgi.config import settings_page as p; print(p(), end='')"
+    assert page.read_text("utf-8") == settings_page()
+
+
+def test_the_page_tells_every_setting_in_all_its_spellings() -> None:
+    rows = [line for line in settings_page().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(SETTINGS)
+    for row, setting in zip(rows, SETTINGS.values(), strict=True):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+        assert cells[0].startswith(f"`{setting.option}")
+        assert cells[1:] == [
+            f"`{setting.name}`",
+            f"`{setting.variable}`",
+            setting.default,
+            setting.kind.unit,
+            setting.help,
+        ]
+
+
+def test_the_file_shown_on_the_page_can_be_used(site: Site, tmp_path: Path) -> None:
+    example = "".join(line[4:] + "\n" for line in settings_page().splitlines() if line.startswith("    "))
+    assert tomllib.loads(example)
+    (tmp_path / "aiowsgi.toml").write_text(example)
+    assert site().max_body == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("app", "none"),
+        ("bind", "127.0.0.1:8000"),
+        ("max_body", "128M"),
+        ("head_timeout", "20"),
+        ("debug", "no"),
+    ],
+)
+def test_defaults_are_shown_as_people_would_write_them(name: str, shown: str) -> None:
+    assert SETTINGS[name].default == shown

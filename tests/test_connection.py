@@ -1,0 +1,592 @@
+"""One connection on an in-memory transport: what it answers, when it waits, and how it ends."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from threading import Event as ThreadEvent
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+
+from aiowsgi.config import Limits, Timeouts
+from aiowsgi.http.framing import field_lines
+from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.states import State
+from aiowsgi.site.router import Answer, Lookup
+from tests.wire_client import WAIT, Applied, Server, answering, echo
+
+GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+
+
+class Ready:
+    """A handler that answers at once, GET only."""
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        if request.method not in ("GET", "HEAD"):
+            raise HTTPError(405, fields=[("Allow", "GET, HEAD")])
+        return Response(200, field_lines([("Content-Type", "text/plain")]), path_info.encode() + b"!")
+
+
+class Gate:
+    """An application that waits until the test opens it."""
+
+    def __init__(self) -> None:
+        self.entered = ThreadEvent()
+        self.open = ThreadEvent()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.entered.set()
+        assert self.open.wait(WAIT)
+        return echo(environ, start_response)
+
+
+async def test_an_answer_keeps_the_connection() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(GET % b"one")
+        assert (await client.receive(b"GET /one .")).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert client.state == State.IDLE
+        client.send(GET % b"two")
+        assert b"GET /two ." in await client.receive(b".")
+
+
+async def test_a_head_may_come_in_any_pieces() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        for byte in GET % b"slow":
+            client.send(bytes([byte]))
+            assert client.state in (State.HEAD, State.ANSWERING)
+        await client.receive(b"GET /slow .")
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(b"".join(GET % b"%d" % number for number in range(5)))
+        answers = await client.receive(b"GET /4 .")
+        assert [answers.index(b"GET /%d ." % number) for number in range(5)] == sorted(
+            answers.index(b"GET /%d ." % number) for number in range(5)
+        )
+
+
+async def test_many_pipelined_requests_take_turns_with_others() -> None:
+    with Server(Ready()) as server:
+        client, other = server.connect(), server.connect()
+        client.send(b"".join(GET % b"%d" % number for number in range(100)))
+        assert client.sent.count(b"HTTP/1.1 200") < 100
+        other.send(GET % b"other")
+        assert other.sent.endswith(b"/other!")
+        answers = await client.receive(b"/99!")
+        assert answers.count(b"HTTP/1.1 200") == 100
+
+
+async def test_reading_pauses_when_too_much_is_pipelined() -> None:
+    gate = Gate()
+    with Server(Applied(gate), limits=Limits(pipelined=1000)) as server:
+        client = server.connect()
+        client.send(GET % b"first" + b"".join(GET % b"%d" % number for number in range(99)))
+        assert not client.transport.reading
+        gate.open.set()
+        await client.receive(b"GET /98 .")
+        assert client.transport.reading
+
+
+async def test_the_last_answer_says_so() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET % b"never")
+        answer = await client.closed()
+        assert b"\r\nConnection: close\r\n" in answer
+        assert b"never" not in answer
+
+
+async def test_an_http_1_0_client_keeps_the_connection_if_it_asks_for_it() -> None:
+    with Server(Applied(answering(b"whole"))) as server:
+        client = server.connect()
+        client.send(b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+        assert b"\r\nConnection: keep-alive\r\n" in await client.receive(b"whole")
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"\r\nConnection: close\r\n" in await client.closed()
+
+
+async def test_options_of_the_server_itself() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await client.receive(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\nAllow: GET,")
+        assert b"Content-Length: 0\r\n" in answer
+
+
+async def test_a_path_that_no_handler_takes_is_not_found() -> None:
+    with Server() as server:
+        client = server.connect()
+        client.send(GET % b"")
+        assert client.sent.startswith(b"HTTP/1.1 404 Not Found\r\n")
+        assert client.state == State.IDLE
+
+
+# Content.
+
+
+async def test_the_application_is_called_when_the_content_is_whole() -> None:
+    gate = Gate()
+    with Server(Applied(gate)) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10) + b"01234")
+        assert server.pool.waiting == 0
+        assert not gate.entered.is_set()
+        client.send(b"56789" + GET % b"next")
+        gate.open.set()
+        assert b"POST / 0123456789." in await client.receive(b"GET /next .")
+
+
+async def test_chunked_content_has_a_length_for_the_application() -> None:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [environ["CONTENT_LENGTH"].encode(), environ["wsgi.input"].read()]
+
+    with Server(Applied(application)) as server:
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        client.send(b"2\r\nde\r\n0\r\n\r\n")
+        await client.receive(b"5abcde")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_large_content_goes_by_way_of_a_file(chunked: bool) -> None:
+    data = os.urandom(300_000)
+    with Server(Applied(echo), limits=Limits(content_memory=1000)) as server:
+        client = server.connect()
+        if chunked:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            data_on_the_wire = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+        else:
+            client.send(POST % (b"", len(data)))
+            data_on_the_wire = data
+        while data_on_the_wire:
+            client.send(data_on_the_wire[:50_000])
+            data_on_the_wire = data_on_the_wire[50_000:]
+            if data_on_the_wire:
+                assert not client.transport.reading
+                await client.until_reading()
+        assert (await client.receive(b".")).endswith(b"POST / " + data + b".")
+
+
+async def test_continue_is_sent_to_a_client_that_waits_for_it() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(head)
+        assert client.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"hi")
+        await client.receive(b"POST / hi.")
+        client.send(head + b"ho")
+        assert b"100 Continue" not in await client.receive(b"POST / ho.")
+
+
+async def test_a_refused_client_is_not_told_to_continue() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert client.sent.startswith(b"HTTP/1.1 405 ")
+        assert b"\r\nConnection: close\r\n" in client.sent
+        assert client.transport.eof_written
+
+
+async def test_content_that_nobody_wants_is_read_past() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10) + b"01234")
+        assert client.sent.startswith(b"HTTP/1.1 405 ")
+        assert client.state == State.DISCARDING
+        client.send(b"56789" + GET % b"next")
+        assert client.sent.endswith(b"/next!")
+        assert client.state == State.IDLE
+
+
+async def test_much_content_that_nobody_wants_ends_the_connection() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(POST % (b"", 1_000_000))
+        assert b"\r\nConnection: close\r\n" in client.sent
+        client.send(b"x" * 1000 + GET % b"never")
+        assert client.state == State.CLOSING
+        assert b"never" not in client.sent
+
+
+async def test_content_over_the_limit_is_refused_before_it_is_read() -> None:
+    with Server(Applied(echo), limits=Limits(content=100)) as server:
+        client = server.connect()
+        client.send(POST % (b"", 101))
+        assert client.sent.startswith(b"HTTP/1.1 413 ")
+        assert client.transport.eof_written
+
+
+async def test_chunked_content_over_the_limit_is_refused_when_it_gets_there() -> None:
+    with Server(Applied(echo), limits=Limits(content=100)) as server:
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n" + b"x" * 100)
+        assert client.sent == b""
+        client.send(b"\r\n1\r\nx\r\n0\r\n\r\n" + GET % b"never")
+        assert client.sent.startswith(b"HTTP/1.1 413 ")
+        assert client.sent.count(b"HTTP/1.1") == 1
+
+
+async def test_broken_content_is_refused_and_nothing_behind_it_is_read() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GET % b"never"
+        )
+        assert client.sent.startswith(b"HTTP/1.1 400 ")
+        assert client.sent.count(b"HTTP/1.1") == 1
+        client.send(GET % b"never")
+        assert client.sent.count(b"HTTP/1.1") == 1
+
+
+async def test_an_upload_that_breaks_off_never_reaches_the_application(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Gate()
+    with Server(Applied(gate)) as server, caplog.at_level(logging.INFO):
+        client = server.connect()
+        client.send(POST % (b"up", 10) + b"01234")
+        client.send_eof()
+        await client.closed()
+        assert client.sent == b""
+    assert not gate.entered.is_set()
+    assert "POST /up: the client left in the middle of its content" in caplog.text
+
+
+# The end of a connection.
+
+
+async def test_a_client_that_sends_no_more_still_gets_its_answers() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(GET % b"one" + GET % b"two")
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert b"GET /one ." in client.sent
+        assert client.sent.endswith(b"GET /two .")
+
+
+async def test_a_client_that_leaves_in_between_is_forgotten() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(GET[:10])
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert not server.shared.connections
+        assert client.state == State.CLOSED
+
+
+async def test_an_iterable_is_closed_when_the_client_leaves() -> None:
+    closed = ThreadEvent()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed.set()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return pieces()
+
+    with Server(Applied(application)) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        await client.until(lambda: client.sent.count(b"more") > 3)
+        client.lose()
+        assert closed.wait(WAIT)
+
+
+async def test_a_waiting_job_of_a_client_that_left_is_not_run() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1) as server:
+        first, second = server.connect(), server.connect()
+        first.send(GET % b"first")
+        assert gate.entered.wait(WAIT)
+        gate.entered.clear()
+        second.send(GET % b"second")
+        second.lose()
+        gate.open.set()
+        await first.receive(b"GET /first .")
+    assert not gate.entered.is_set()
+
+
+async def test_an_answer_that_breaks_off_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    with Server(Applied(answering(b"short", ("Content-Length", "10")))) as server:
+        client = server.connect()
+        client.send(GET % b"x" + GET % b"never")
+        await client.until(lambda: client.lost)
+        assert client.sent.endswith(b"\r\n\r\nshort")
+    assert "GET /x: PEP 3333 asks for as many bytes" in caplog.text
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"])
+async def test_what_is_not_http_is_refused(data: bytes) -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(data + GET % b"never")
+        assert client.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"\r\nConnection: close\r\n" in client.sent
+        assert client.transport.eof_written
+        client.send(GET % b"never")
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert client.sent.count(b"HTTP/1.1") == 1
+
+
+async def test_draining_closes_idle_connections_and_lets_others_finish() -> None:
+    gate = Gate()
+    with Server(Applied(gate)) as server:
+        idle, busy = server.connect(), server.connect()
+        busy.send(GET % b"busy")
+        assert gate.entered.wait(WAIT)
+        server.shared.draining = True
+        for client in (idle, busy):
+            client.connection.drain()
+        await idle.until(lambda: idle.lost)
+        assert not busy.lost
+        gate.open.set()
+        await busy.closed()
+        busy.send_eof()
+        await server.shared.drained.wait()
+        assert not server.shared.connections
+
+
+# Overload.
+
+
+async def test_a_full_queue_is_answered_at_once_and_the_connection_kept() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, limits=Limits(queue=1)) as server:
+        running, waiting, third = server.connect(), server.connect(), server.connect()
+        running.send(GET % b"running")
+        assert gate.entered.wait(WAIT)
+        waiting.send(GET % b"waiting")
+        third.send(GET % b"third")
+        assert third.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: 1\r\n" in third.sent
+        assert third.state == State.IDLE
+        gate.open.set()
+        await waiting.receive(b"GET /waiting .")
+        third.send(GET % b"again")
+        await third.receive(b"GET /again .")
+
+
+async def test_a_slow_reader_holds_no_thread() -> None:
+    body = os.urandom(3_000_000)
+    closed = ThreadEvent()
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(body), 10_000):
+            yield body[start : start + 10_000]
+        closed.set()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return pieces()
+
+    # Without a file the thread would have to wait for a client that takes nothing.
+    with Server(Applied(application), threads=1, limits=Limits(response_memory=len(body))) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        assert closed.wait(WAIT)
+        other = server.connect()
+        other.send(GET % b"other")
+        await other.until(lambda: other.sent.endswith(body))
+        while not client.sent.endswith(body[-100:]):
+            await client.until(lambda: client.transport.held)
+            client.transport.take(50_000)
+        assert client.sent.endswith(body)
+
+
+# Lookups.
+
+
+class Disk(Lookup):
+    def __init__(self, found: Answer | Exception) -> None:
+        self.found = found
+
+    def run(self) -> None:
+        if isinstance(self.found, RuntimeError):
+            raise self.found
+
+    def answer(self) -> Answer:  # type: ignore[override]
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+class LooksUp:
+    def __init__(self, found: Answer | Exception) -> None:
+        self.found = found
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        return Disk(self.found)
+
+
+async def test_a_lookup_answers_on_the_loop() -> None:
+    with Server(LooksUp(Response(200, b"", b"found"))) as server:
+        client = server.connect()
+        client.send(GET % b"1" + GET % b"2")
+        answers = await client.receive(b"found")
+        if answers.count(b"found") == 1:
+            await client.receive(b"found")
+
+
+async def test_a_lookup_that_declines_leaves_it_to_the_next_handler() -> None:
+    with Server(LooksUp(None), LooksUp(None), Applied(echo)) as server:
+        client = server.connect()
+        client.send(POST % (b"next", 4) + b"body")
+        await client.receive(b"POST /next body.")
+
+
+async def test_a_lookup_may_refuse_or_fail(caplog: pytest.LogCaptureFixture) -> None:
+    with Server(LooksUp(HTTPError(403))) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        assert (await client.receive(b"</html>\n")).startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    with Server(LooksUp(RuntimeError("the disk is on fire"))) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        assert (await client.receive(b"</html>\n")).startswith(b"HTTP/1.1 500 ")
+        assert client.state == State.IDLE
+    assert "the disk is on fire" in caplog.text
+
+
+async def test_a_lookup_whose_client_left_is_forgotten() -> None:
+    with Server(LooksUp(Response(200, b"", b"found"))) as server:
+        client, other = server.connect(), server.connect()
+        client.send(GET % b"")
+        client.lose()
+        other.send(GET % b"")
+        await other.receive(b"found")
+        assert client.sent == b""
+
+
+# Deadlines.
+
+TIMEOUTS = Timeouts(keep_alive=75, head=20, transfer=60, linger=5)
+
+
+async def test_an_idle_connection_is_closed_without_a_word() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        await client.receive(b"GET / .")
+        server.pass_time(74)
+        assert client.state == State.IDLE
+        server.pass_time(1)
+        await client.until(lambda: client.lost)
+        assert client.sent == b""
+
+
+async def test_a_head_has_to_come_in_time_however_it_drips() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        for byte in (GET % b"")[:19]:
+            client.send(bytes([byte]))
+            server.pass_time(1)
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert b"\r\nConnection: close\r\n" in client.sent
+
+
+async def test_content_that_stops_is_given_up() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10) + b"0")
+        server.pass_time(59)
+        client.send(b"1")
+        server.pass_time(59)
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_an_application_may_take_its_time() -> None:
+    gate = Gate()
+    with Server(Applied(gate), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        server.pass_time(10_000)
+        gate.open.set()
+        await client.receive(b"GET / .")
+
+
+async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
+    with Server(Applied(answering(b"x" * 1_000_000)), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        for _ in range(5):
+            server.pass_time(59)
+            client.transport.take(1000)
+            server.pass_time(1)
+            assert not client.transport.aborted
+        server.pass_time(60)
+        assert client.transport.aborted
+
+
+async def test_a_refused_client_may_go_on_sending_for_a_while_only() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(b"nonsense\r\n")
+        for _ in range(4):
+            client.send(b"more")
+            server.pass_time(1)
+        assert not client.lost
+        server.pass_time(1)
+        assert client.transport.aborted
+
+
+async def test_a_last_answer_that_is_taken_slowly_is_not_cut() -> None:
+    with Server(Applied(answering(b"x" * 60_000)), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await client.until(lambda: client.transport.closing)
+        server.pass_time(6)
+        assert not client.transport.aborted
+        client.transport.take(100_000)
+        assert client.lost
+
+
+async def test_content_to_read_past_has_to_come_in_time() -> None:
+    with Server(Ready(), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(POST % (b"", 100))
+        for _ in range(60):
+            client.send(b"x")
+            server.pass_time(1)
+        assert client.state == State.CLOSING
+
+
+# The access log.
+
+
+async def test_every_answer_is_logged() -> None:
+    read, write = os.pipe()
+    with Server(Ready(), log=write) as server:
+        client = server.connect()
+        client.send(b"GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n")
+        client.send(b"nonsense\r\n")
+    assert server.shared.log is not None
+    server.shared.log.finish()
+    lines = os.read(read, 10_000).decode().splitlines()
+    os.close(read)
+    os.close(write)
+    assert len(lines) == 2
+    assert lines[0].startswith("192.0.2.1 - - [")
+    assert f'"GET /a HTTP/1.1" 200 {len(client.sent.partition(b"/a!")[0]) + 3} "-" "me" ' in lines[0]
+    assert '"- - HTTP/1.1" 400 ' in lines[1]

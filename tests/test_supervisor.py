@@ -1,0 +1,285 @@
+"""The supervisor, with real processes and real signals; each runs in a session of its own, away from pytest."""
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+
+PATIENCE = 30.0  # seconds; past it a test fails, and no test waits for it
+
+
+class Output:
+    """The lines of a pipe, waited for."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._descriptor = pipe.fileno()
+        self._bytes = b""
+        self._ended = False
+
+    def until(self, pattern: str) -> str:
+        """Return the first line, of those not yet read, in which ``pattern`` is found."""
+        while True:
+            line = self._line()
+            assert line is not None, f"ended without {pattern!r}"
+            if re.search(pattern, line):
+                return line
+
+    def rest(self) -> list[str]:
+        """Return the remaining lines, up to the end of the pipe."""
+        return list(iter(self._line, None))
+
+    def _line(self) -> str | None:
+        while b"\n" not in self._bytes and not self._ended:
+            assert select.select([self._descriptor], [], [], PATIENCE)[0], f"only {self._bytes!r} came"
+            data = os.read(self._descriptor, 65536)
+            self._ended = not data
+            self._bytes += data
+        if not self._bytes:
+            return None
+        line, _, self._bytes = self._bytes.partition(b"\n")
+        return line.decode()
+
+
+class Program:
+    """A process with the leadership of its own session, and its output."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.out = Output(self._process.stdout)
+        self.err = Output(self._process.stderr)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def send_group(self, number: signal.Signals) -> None:
+        os.killpg(self._process.pid, number)
+
+    def status(self) -> int:
+        return self._process.wait(PATIENCE)
+
+    def end(self) -> None:
+        try:
+            self.send_group(signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        with self._process:
+            pass
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start ``python`` with the given arguments."""
+    programs: list[Program] = []
+
+    def start(*arguments: str) -> Program:
+        programs.append(Program(list(arguments)))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.end()
+
+
+@pytest.fixture
+def supervise(start: Start) -> Start:
+    """Start ``tests.supervised`` with the given arguments."""
+
+    def supervise(*arguments: str) -> Program:
+        program = start("-m", "tests.supervised", *arguments)
+        program.out.until("said before the fork")  # once; a worker that wrote it again would fail the tests
+        return program
+
+    return supervise
+
+
+def pid_in(line: str) -> int:
+    return int(line.split()[1])
+
+
+def test_says_that_it_has_started_when_all_workers_are_ready(supervise: Start) -> None:
+    program = supervise("drain", "3")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    assert sum(line.startswith("drained") for line in program.out.rest()) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_lets_the_workers_drain_and_leaves_nothing_behind(supervise: Start, number: signal.Signals) -> None:
+    program = supervise("drain", "2")
+    serving = {pid_in(program.out.until("serving")) for _ in range(2)}
+    program.out.until("started")
+    program.send(number)
+    drained = {pid_in(program.out.until("drained")) for _ in range(2)}
+    assert drained == serving
+    assert program.out.rest() == []
+    assert program.status() == 0
+
+
+def test_workers_ignore_the_sigint_that_a_terminal_sends_to_all(supervise: Start) -> None:
+    program = supervise("drain", "2")
+    program.out.until("started")
+    program.send_group(signal.SIGINT)
+    assert sum(line.startswith("drained") for line in program.out.rest()) == 2
+    assert program.status() == 0
+
+
+def test_replaces_a_worker_that_dies(supervise: Start) -> None:
+    program = supervise("drain", "1")
+    killed = pid_in(program.out.until("serving"))
+    program.out.until("started")
+    os.kill(killed, signal.SIGKILL)
+    assert program.err.until("ended") == (
+        f"ERROR worker {killed} was ended by signal 9 (Killed); the next one starts in 0.1 s"
+    )
+    replacement = pid_in(program.out.until("serving"))
+    assert program.err.until("ready") == f"INFO worker {replacement} is ready"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {replacement}"]
+    assert program.status() == 0
+
+
+def test_a_worker_that_dies_again_and_again_is_started_after_growing_pauses(supervise: Start) -> None:
+    program = supervise("leave", "1")
+    times = [float(program.out.until("leaving").split()[1]) for _ in range(5)]
+    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    for pause, least in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True):
+        assert pause >= least
+    program.err.until(r"exited with status 0; the next one starts in 1\.6 s")
+    program.send(signal.SIGTERM)  # with no worker at the moment
+    assert program.status() == 0
+
+
+def test_an_exception_at_the_first_start_is_shown_once_and_stops_everything(supervise: Start) -> None:
+    program = supervise("fail", "3")
+    first, *_, last = lines = program.err.rest()
+    assert first == "Traceback (most recent call last):"
+    assert last == "ValueError: the application is broken"
+    assert lines.count(last) == 1
+    assert program.status() == 2
+    assert program.out.rest() == []
+
+
+def test_system_exit_at_the_first_start_is_a_failure_too(supervise: Start) -> None:
+    program = supervise("leave_by_exit", "1")
+    assert program.err.until("SystemExit") == "SystemExit: out of luck"
+    assert program.out.rest() == []
+    assert program.status() == 2
+
+
+def test_shows_all_of_what_a_worker_tells_and_nothing_more(supervise: Start) -> None:
+    program = supervise("tell", "1")
+    assert program.err.rest() == [*["a line"] * 50_000, "the last line"]
+    assert program.out.rest() == []
+    assert program.status() == 2
+
+
+def test_a_worker_that_dies_silently_at_the_first_start_is_a_failure(supervise: Start) -> None:
+    program = supervise("crash", "1")
+    line = program.err.until("ended")
+    assert re.fullmatch(r"aiowsgi: worker \d+ was ended by signal 9 \(Killed\) before it was ready", line)
+    assert program.out.rest() == []
+    assert program.status() == 2
+
+
+def test_a_worker_that_serves_drains_when_another_one_fails_to_start(supervise: Start) -> None:
+    program = supervise("one_fails", "2")
+    serving = pid_in(program.out.until("serving"))
+    program.err.until("^ValueError: the application is broken")
+    assert program.out.rest() == [f"drained {serving}"]
+    assert program.status() == 2
+
+
+def test_no_process_to_be_had_at_the_first_start_is_one_line(supervise: Start) -> None:
+    program = supervise("drain", "2", "--no-more-descriptors")
+    assert program.err.rest() == ["aiowsgi: no worker can be started: Too many open files"]
+    assert program.status() == 2
+
+
+def test_a_replacement_that_fails_to_start_is_logged_and_tried_again(supervise: Start) -> None:
+    program = supervise("every_other_fails", "1")
+    first = pid_in(program.out.until("serving"))
+    program.out.until("started")
+    os.kill(first, signal.SIGKILL)
+    program.err.until(r"exited with status 2; the next one starts in 0\.2 s")
+    program.err.until("^ValueError: the application is broken for now")
+    second = pid_in(program.out.until("serving"))
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {second}"]
+    assert program.status() == 0
+
+
+def test_a_worker_that_fails_while_it_drains_is_logged(supervise: Start) -> None:
+    program = supervise("break_later", "1")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    program.err.until(r"ERROR worker \d+ exited with status 2")
+    program.err.until("^ValueError: cannot drain")
+    assert program.status() == 0
+
+
+def test_sigterm_ends_workers_that_still_load(supervise: Start) -> None:
+    program = supervise("load_for_ever", "2")
+    program.out.until("loading")
+    program.out.until("loading")
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == []
+    assert program.status() == 0
+
+
+def test_kills_a_worker_that_does_not_stop_in_time(supervise: Start) -> None:
+    program = supervise("cling", "1", "--graceful", "0.1")
+    clinging = pid_in(program.out.until("serving"))
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    assert program.err.until("WARNING").endswith(f"worker {clinging} has not stopped in time and is killed")
+    assert program.out.rest() == [f"clinging {clinging}"]
+    assert program.status() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_kills_at_once_when_asked_twice(supervise: Start, number: signal.Signals) -> None:
+    program = supervise("cling", "2", "--graceful", "3600")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    program.out.until("clinging")
+    program.out.until("clinging")
+    program.send(number)
+    assert program.out.rest() == []
+    assert program.status() == 0
+
+
+def test_workers_see_the_death_of_the_supervisor(supervise: Start) -> None:
+    program = supervise("orphan", "2")
+    program.out.until("started")
+    program.send(signal.SIGKILL)
+    assert sum(line.startswith("orphaned") for line in program.out.rest()) == 2
+
+
+def test_closes_the_listeners_before_the_workers_drain(supervise: Start, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    program = supervise("cling", "1", "--bind", f"unix:{path}")
+    program.out.until("started")
+    assert path.is_socket()
+    program.send(signal.SIGTERM)
+    program.out.until("clinging")
+    assert not path.exists()

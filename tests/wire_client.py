@@ -1,0 +1,229 @@
+"""A connection on an in-memory transport, with a clock that tests turn by hand."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from aiowsgi.config import Limits, Timeouts
+from aiowsgi.http.messages import Request
+from aiowsgi.http.parser import Parser
+from aiowsgi.http.states import State, deadlines
+from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.server.connection import Connection, Shared
+from aiowsgi.site.router import Answer, Handler, Router
+from aiowsgi.wsgi.application import Call
+from aiowsgi.wsgi.environ import server_environ
+from aiowsgi.wsgi.pool import Pool
+
+WAIT = 10.0  # seconds; only a test that fails waits so long
+
+
+class MemoryTransport(asyncio.Transport):
+    """What a connection writes, and as much flow control as the test asks for."""
+
+    def __init__(self, client: "Client") -> None:
+        # No socket for sendfile: files are read in the pool, as under TLS.
+        super().__init__({"peername": ("192.0.2.1", 4711), "sslcontext": True})
+        self.client = client
+        self.sent = b""
+        self.held = b""  # written and not taken by the client
+        self.blocked = False  # the client takes nothing
+        self.paused = False
+        self.high = 64 * 1024
+        self.reading = True
+        self.eof_written = False
+        self.closing = False
+        self.aborted = False
+
+    def write(self, data: Any) -> None:
+        assert not self.eof_written
+        assert not self.closing
+        self.held += bytes(data)
+        if not self.blocked:
+            self.take(len(self.held))
+        self.heed_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = 64 * 1024 if high is None else high
+        self.heed_limits()
+
+    def heed_limits(self) -> None:
+        self.client.changed.set()
+        if not self.paused and len(self.held) > self.high:
+            self.paused = True
+            self.client.connection.pause_writing()
+
+    def take(self, count: int) -> None:
+        """Have the client take some of what waits."""
+        self.sent += self.held[:count]
+        self.held = self.held[count:]
+        self.client.changed.set()
+        if self.paused and len(self.held) <= self.high // 4:
+            self.paused = False
+            self.client.connection.resume_writing()
+        if self.closing and not self.held:
+            self.client.lose()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.held)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof_written = True
+        self.client.changed.set()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        self.client.changed.set()
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            if not self.held:
+                asyncio.get_running_loop().call_soon(self.client.lose)
+
+    def abort(self) -> None:
+        self.aborted = self.closing = True
+        asyncio.get_running_loop().call_soon(self.client.lose)
+
+
+class Client:
+    """The other end of one connection of a worker."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.changed = asyncio.Event()
+        self.lost = False
+        self.connection = Connection(shared, server_environ("testserver", "80", "http", False))
+        self.transport = MemoryTransport(self)
+        self.connection.connection_made(self.transport)
+
+    def send(self, data: bytes) -> None:
+        assert self.transport.reading
+        self.connection.data_received(data)
+
+    def send_eof(self) -> None:
+        if not self.connection.eof_received():
+            self.transport.close()
+
+    def lose(self) -> None:
+        """The transport is gone."""
+        if not self.lost:
+            self.lost = True
+            self.connection.connection_lost(None)
+            self.changed.set()
+
+    @property
+    def state(self) -> State:
+        return self.connection.state
+
+    @property
+    def sent(self) -> bytes:
+        return self.transport.sent
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something that the connection does makes ``condition`` true."""
+        async with asyncio.timeout(WAIT):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def until_reading(self) -> None:
+        """Wait until the connection reads on."""
+        await self.until(lambda: self.transport.reading)
+
+    async def until_paused(self) -> None:
+        """Wait until the transport holds more than the connection should write."""
+        await self.until(lambda: self.transport.paused)
+
+    async def receive(self, *ends: bytes) -> bytes:
+        """Return what was sent, once it ends with one of ``ends``, and forget it."""
+        await self.until(lambda: self.sent.endswith(ends))
+        data, self.transport.sent = self.sent, b""
+        return data
+
+    async def closed(self) -> bytes:
+        """Return what was sent, once nothing more can be."""
+        await self.until(lambda: self.lost or self.transport.eof_written)
+        return self.sent
+
+
+class Applied:
+    """The handler of one application."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self.application = application
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        return Call(self.application, request, script_name, path_info)
+
+
+class Server:
+    """A worker's shared parts, without its sockets."""
+
+    def __init__(
+        self,
+        *handlers: Handler,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        threads: int = 2,
+        log: int | None = None,
+        debug: bool = False,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        limits = limits or Limits()
+        self.pool = Pool(threads, limits.queue, loop.call_soon_threadsafe)
+        access_log = None
+        if log is not None:
+            access_log = AccessLog(log, self.pool.submit_unbounded, self.pool.hand_over)
+        self.shared = Shared(
+            loop=loop,
+            parser=Parser(limits),
+            router=Router([("", handler) for handler in handlers]),
+            pool=self.pool,
+            limits=limits,
+            deadlines=deadlines(timeouts or Timeouts()),
+            log=access_log,
+            debug=debug,
+        )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.pool.close(WAIT)
+
+    def connect(self) -> Client:
+        return Client(self.shared)
+
+    def pass_time(self, seconds: float) -> None:
+        """Turn the clock forward and look at the deadlines, as the worker does once a second."""
+        self.shared.now += seconds
+        for connection in [c for c in self.shared.connections if c.deadline <= self.shared.now]:
+            connection.expire()
+
+
+def answering(body: bytes | Sequence[bytes], *fields: tuple[str, str]) -> WSGIApplication:
+    """Return an application that gives ``body``."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), *fields])
+        return [body] if isinstance(body, bytes) else body
+
+    return application
+
+
+def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with the request: method, path, and content."""
+    content = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} ".encode(), content, b"."]
