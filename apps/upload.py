@@ -6,14 +6,16 @@ and nothing of it is kept, so a large upload needs no more memory than a small o
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
-from email.message import Message
-from email.parser import HeaderParser
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 PIECE = 64 * 1024  # bytes read at a time
 HEAD = 8 * 1024  # bytes of a part's head, at most
 PARTS = 100  # files and fields in one form, at most
+
+# ``; name="value"`` or ``; name=value``. Nothing is escaped in a quoted name: browsers send %22 for a quote.
+PARAMETER = re.compile(r';\s*([^\s=;"]+)=(?:"([^"]*)"|([^\s;"]*))')
 
 FORM = """<!doctype html>
 <html lang="en">
@@ -50,6 +52,11 @@ def pieces(environ: WSGIEnvironment) -> Iterator[bytes]:
             raise ValueError("The content ended early.")
         left -= len(piece)
         yield piece
+
+
+def parameters(value: str) -> dict[str, str]:
+    """The parameters of a field value such as Content-Type's (RFC 9110 section 5.6.6)."""
+    return {name.lower(): quoted or token for name, quoted, token in PARAMETER.findall(value)}
 
 
 class Multipart:
@@ -106,8 +113,12 @@ class Multipart:
         padding, _, lines = head.partition(b"\r\n")
         if padding.strip(b" \t"):
             raise ValueError("A boundary does not end its line.")
-        fields = HeaderParser().parsestr(lines.decode("utf-8", "replace"))
-        return fields.get_filename() or str(fields.get_param("name", "", "content-disposition"))
+        for line in lines.decode("utf-8", "replace").split("\r\n"):
+            field, _, value = line.partition(":")
+            if field.lower() == "content-disposition":
+                given = parameters(value)
+                return given.get("filename") or given.get("name", "")
+        return ""
 
 
 def measure(name: str, content: Iterable[bytes]) -> str:
@@ -122,11 +133,10 @@ def measure(name: str, content: Iterable[bytes]) -> str:
 
 def report(environ: WSGIEnvironment) -> str:
     """A line for each part of a form, or one for raw content. ValueError for content that is malformed."""
-    fields = Message()
-    fields["Content-Type"] = environ.get("CONTENT_TYPE", "")
-    if fields.get_content_type() != "multipart/form-data":
+    content_type = environ.get("CONTENT_TYPE", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
         return measure("raw content", pieces(environ))
-    boundary = fields.get_boundary()
+    boundary = parameters(content_type).get("boundary")
     if not boundary:
         raise ValueError("The form does not name its boundary.")
     return "".join(measure(name, content) for name, content in Multipart(boundary, pieces(environ)))

@@ -81,7 +81,7 @@ def _head(servers: Sequence[Server], plan: Plan, cores: Sequence[int]) -> list[s
     # It exits with status 1 after telling its version.
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, timeout=10, check=False).stdout
     rows = machine() | {
-        "cores": f"{len(cores)}; servers on {plan.server_core}, load on {plan.load_core}",
+        "cores": f"{len(cores)}: servers on number {plan.server_core}, load on number {plan.load_core}",
         **{server.name: server.version() for server in servers},
         "wrk": wrk.split()[1],
         "rounds": f"{plan.rounds} of {plan.seconds} s each",
@@ -98,7 +98,7 @@ def _section(
     return [
         f"## {scenario.name}",
         "",
-        *(scenario.title + ". " + scenario.details).rstrip().splitlines(),
+        f"{scenario.title}. {scenario.details}".rstrip(),
         "",
         *table(load.columns, load.compared, outcomes, OURS),
         *["```sh", *commands, load.command(plan), "```", ""],

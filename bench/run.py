@@ -1,11 +1,10 @@
 """One scenario: its servers in turn, round after round."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from bench.report import Figures, Outcome
 from bench.scenarios import Plan, Scenario
-from bench.servers import Failed, Running, Server, running
+from bench.servers import Failed, Server, running
 
 
 def run(
@@ -24,7 +23,8 @@ def run(
             if server.name in failures:
                 continue
             try:
-                figures = _measure_once(scenario, server, plan)
+                with running(server, scenario.site, plan.server_core) as started:
+                    figures = scenario.load.measure(started, plan)
             except Failed as failure:
                 failures[server.name] = told = str(failure)
             else:
@@ -32,16 +32,3 @@ def run(
                 told = f"{figures[compared.key]:{compared.number}} {compared.title}"
             tell(f"{scenario.name}, round {number} of {count}, {server.name}: {told}")
     return {name: Outcome(figures, failures.get(name, "")) for name, figures in rounds.items()}
-
-
-def _measure_once(scenario: Scenario, server: Server, plan: Plan) -> Figures:
-    with running(server, scenario.site, plan.server_core) as started, _last_words(started):
-        return scenario.load.measure(started, plan)
-
-
-@contextmanager
-def _last_words(started: Running) -> Iterator[None]:
-    try:
-        yield
-    except Failed as failure:
-        raise Failed(f"{failure} (the last line it wrote: {started.last_line() or 'none'})") from None

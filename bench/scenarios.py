@@ -153,12 +153,12 @@ SCENARIOS = (
         "A part of Cookie, Referer and If-None-Match is new in every request; the other nine stay the same.",
     ),
     Scenario(
-        "flask-json", "a Flask application that answers a small JSON object", _FLASK, Wrk(), needs="flask"
+        "flask-json", "A Flask application that answers a small JSON object", _FLASK, Wrk(), needs="flask"
     ),
-    Scenario("one-connection", "hello-bare on one connection, one request after another", _HELLO, Wrk(1)),
+    Scenario("one-connection", "One connection, one request after another, as in hello-bare", _HELLO, Wrk(1)),
     Scenario(
         "idle",
-        "memory of keep-alive connections that have each made one request",
+        "Memory of keep-alive connections that have each made one request",
         _HELLO,
         Idle(),
         "It is the growth of the worker's private memory; the kernel's buffers are not in it. Afterwards "

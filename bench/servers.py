@@ -81,19 +81,21 @@ def _gunicorn(site: Site, port: int) -> list[str]:
 
 
 def _waitress(site: Site, port: int) -> list[str]:
-    # By default it holds 100 connections.
+    # By default it holds 100 connections. It ends when its select() meets descriptor 1,024; with
+    # --asyncore-use-poll it lives, but every request then costs time in proportion to all connections.
     options = f"--threads={THREADS} --connection-limit=20000"
     return f"-m waitress --listen={HOST}:{port} {options} {site.application}".split()
 
 
 def _granian(site: Site, port: int) -> list[str]:
-    options = f"--interface wsgi --workers 1 --blocking-threads {THREADS}"
+    # By default it stops accepting at 1,024 connections, idle ones among them.
+    options = f"--interface wsgi --workers 1 --blocking-threads {THREADS} --backpressure 20000"
     return f"-m granian {site.application} --host {HOST} --port {port} {options}".split()
 
 
 def _bjoern(site: Site, port: int) -> list[str]:
     module, _, name = site.application.partition(":")
-    return ["-c", f"import bjoern, {module} as site; bjoern.run(site.{name}, {HOST!r}, {port})"]
+    return ["-c", f'import bjoern, {module} as site; bjoern.run(site.{name}, "{HOST}", {port})']
 
 
 WSGI_SERVERS = (
@@ -157,10 +159,11 @@ class Running:
 def running(server: Server, site: Site, core: int) -> Iterator[Running]:
     """Start a server, wait until it answers rightly, and end its whole process group at the end.
 
-    Raises Failed when it does not answer within 20 seconds, or not as ``site`` says.
+    Raises Failed, with the last line the server wrote, when it does not answer within 20 seconds, or not as
+    ``site`` says, or when the body of the with statement raises Failed or OSError.
     """
     port = free_port()
-    with tempfile.TemporaryFile("a+b") as log:  # appending: reading it must not move where the server writes
+    with tempfile.TemporaryFile("a+b") as log:  # appending: to read it must not move where the server writes
         process = subprocess.Popen(
             server.command(site, port, core),
             cwd=ROOT,
@@ -169,11 +172,13 @@ def running(server: Server, site: Site, core: int) -> Iterator[Running]:
             stderr=log,
             start_new_session=True,
         )
+        started = Running(process, port, site, log)
         try:
-            started = Running(process, port, site, log)
             _wait_until_listening(started)
             started.check()
             yield started
+        except (Failed, OSError) as failure:
+            raise Failed(f"{failure} (the last line it wrote: {started.last_line() or 'none'})") from failure
         finally:
             _end(process)
 
@@ -182,12 +187,12 @@ def _wait_until_listening(started: Running) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if started.process.poll() is not None:
-            raise Failed(f"ended at once: {started.last_line()}")
+            raise Failed(f"it ended with status {started.process.returncode}")
         with suppress(OSError):
             socket.create_connection((HOST, started.port), timeout=1).close()
             return
         time.sleep(0.02)
-    raise Failed(f"did not listen within {_START_SECONDS:.0f} seconds")
+    raise Failed(f"it did not listen within {_START_SECONDS:.0f} seconds")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

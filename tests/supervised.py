@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.supervisor import Supervisor
@@ -35,8 +36,8 @@ def take_token() -> bool:
 def drain(report: Report, life: int | None) -> None:
     """Serve until SIGTERM."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    report.ready()
     say(f"serving {os.getpid()}")
+    report.ready()
     signal.sigwait([signal.SIGTERM])
     say(f"drained {os.getpid()}")
 
@@ -44,8 +45,8 @@ def drain(report: Report, life: int | None) -> None:
 def cling(report: Report, life: int | None) -> None:
     """Do not stop when asked to."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    report.ready()
     say(f"serving {os.getpid()}")
+    report.ready()
     signal.sigwait([signal.SIGTERM])
     say(f"clinging {os.getpid()}")
     signal.pause()
@@ -54,8 +55,8 @@ def cling(report: Report, life: int | None) -> None:
 def orphan(report: Report, life: int | None) -> None:
     """Serve until the supervisor is gone."""
     assert life is not None
-    report.ready()
     say(f"serving {os.getpid()}")
+    report.ready()
     assert os.read(life, 1) == b""
     say(f"orphaned {os.getpid()}")
 
@@ -117,14 +118,33 @@ def break_later(report: Report, life: int | None) -> None:
 
 
 WORKS: dict[str, Work] = {
-    work.__name__: work
-    for work in (drain, cling, orphan, load_for_ever, leave, fail, leave_by_exit, tell, crash)
-    + (one_fails, every_other_fails, break_later)
+    "drain": drain,
+    "cling": cling,
+    "orphan": orphan,
+    "load_for_ever": load_for_ever,
+    "leave": leave,
+    "fail": fail,
+    "leave_by_exit": leave_by_exit,
+    "tell": tell,
+    "crash": crash,
+    "one_fails": one_fails,
+    "every_other_fails": every_other_fails,
+    "break_later": break_later,
 }
 
 
 def descriptors() -> set[str]:
     return set(os.listdir("/dev/fd"))
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
+
+
+def say_started(fail: bool) -> None:
+    if fail:
+        raise RuntimeError("the supervisor is broken")
+    say("started")
 
 
 def main() -> int:
@@ -134,27 +154,26 @@ def main() -> int:
     parser.add_argument("--graceful", type=float, default=60.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--no-more-descriptors", action="store_true")
+    parser.add_argument("--fail-when-started", action="store_true")
     arguments = parser.parse_args()
     os.write(TOKEN_END, b".")
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
-    before = descriptors()
+    before = descriptors(), handlers()
     supervisor = Supervisor(
         open_listeners(arguments.bind),
         WORKS[arguments.work],
         arguments.workers,
         arguments.graceful,
-        lambda: say("started"),
+        partial(say_started, arguments.fail_when_started),
     )
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if arguments.no_more_descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
-    print("said before the fork")  # and still in the buffer, as standard output is a pipe
+    sys.stdout.write("said before the fork\n")  # and still in the buffer: standard output is a pipe
     status = supervisor.run()
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    if descriptors() != before:
-        say("descriptors are left open")
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        say("a signal handler is left")
+    if (descriptors(), handlers()) != before:
+        say("descriptors are left open, or signal handlers in place")
     with contextlib.suppress(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
         say("a child is left")

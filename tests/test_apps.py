@@ -249,7 +249,12 @@ def test_upload_finds_each_part_whatever_it_holds_and_however_it_arrives(
         (FILE.format("grüße 世界.txt"), "grüße 世界.txt"),
         (FILE.format("a; b=c.txt"), "a; b=c.txt"),
         (FILE.format("<script>.html"), "<script>.html"),
+        (FILE.format("C:\\name.txt"), "C:\\name.txt"),
+        (FILE.format(""), "file"),
         ('content-disposition: form-data; name="comment"', "comment"),
+        ("Content-Disposition:form-data;Name=comment ; other=1", "comment"),
+        ("Content-Disposition: form-data; name=a; filename*=utf-8''%41; filename*0*=x''y; filename*1=", "a"),
+        ('Content-Disposition: form-data; name="a', ""),
         ("X-Other: 1", ""),
     ],
 )

@@ -10,7 +10,8 @@ from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import State, deadlines
 from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.server.connection import Connection, Shared
+from aiowsgi.server.connection import Connection
+from aiowsgi.server.shared import Shared
 from aiowsgi.site.router import Answer, Handler, Router
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.environ import server_environ
@@ -182,14 +183,16 @@ class Server:
         loop = asyncio.get_running_loop()
         limits = limits or Limits()
         self.pool = Pool(threads, limits.queue, loop.call_soon_threadsafe)
+        self.disk = Pool(1, limits.queue, loop.call_soon_threadsafe)
         access_log = None
         if log is not None:
-            access_log = AccessLog(log, self.pool.submit_unbounded, self.pool.hand_over)
+            access_log = AccessLog(log, self.disk.submit_unbounded, self.disk.hand_over)
         self.shared = Shared(
             loop=loop,
             parser=Parser(limits),
             router=Router([("", handler) for handler in handlers]),
             pool=self.pool,
+            disk=self.disk,
             limits=limits,
             deadlines=deadlines(timeouts or Timeouts()),
             log=access_log,
@@ -201,6 +204,7 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         assert self.pool.close(WAIT)
+        assert self.disk.close(WAIT)
 
     def connect(self) -> Client:
         return Client(self.shared)

@@ -6,7 +6,6 @@ RFC 9112 sections 4 to 6. Whoever makes a response calls this, so a pool thread 
 import re
 from collections.abc import Iterable, Sequence
 from email.utils import formatdate
-from enum import IntEnum
 from html import escape
 from http import HTTPStatus
 from time import time
@@ -25,37 +24,31 @@ _is_value = re.compile(VALUE).fullmatch
 _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
-class _Kind(IntEnum):
-    PLAIN = 0
-    CONTENT_LENGTH = 1
-    CONNECTION = 2
-    HOP_BY_HOP = 3
-    DATE = 4
-    SERVER = 5
-
+# What the name of a field means to framing.
+_PLAIN, _CONTENT_LENGTH, _CONNECTION, _HOP_BY_HOP, _DATE, _SERVER = range(6)
 
 # PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
 _KINDS = {
-    "content-length": _Kind.CONTENT_LENGTH,
-    "connection": _Kind.CONNECTION,
-    "keep-alive": _Kind.HOP_BY_HOP,
-    "proxy-authenticate": _Kind.HOP_BY_HOP,
-    "proxy-authorization": _Kind.HOP_BY_HOP,
-    "proxy-connection": _Kind.HOP_BY_HOP,
-    "te": _Kind.HOP_BY_HOP,
-    "trailer": _Kind.HOP_BY_HOP,
-    "trailers": _Kind.HOP_BY_HOP,
-    "transfer-encoding": _Kind.HOP_BY_HOP,
-    "upgrade": _Kind.HOP_BY_HOP,
-    "date": _Kind.DATE,
-    "server": _Kind.SERVER,
+    "content-length": _CONTENT_LENGTH,
+    "connection": _CONNECTION,
+    "keep-alive": _HOP_BY_HOP,
+    "proxy-authenticate": _HOP_BY_HOP,
+    "proxy-authorization": _HOP_BY_HOP,
+    "proxy-connection": _HOP_BY_HOP,
+    "te": _HOP_BY_HOP,
+    "trailer": _HOP_BY_HOP,
+    "trailers": _HOP_BY_HOP,
+    "transfer-encoding": _HOP_BY_HOP,
+    "upgrade": _HOP_BY_HOP,
+    "date": _DATE,
+    "server": _SERVER,
 }
 
 
-class _FieldLines(Memo[Field, tuple[bytes, _Kind]]):
+class _FieldLines(Memo[Field, tuple[bytes, int]]):
     """(name, value) -> the checked line with its CRLF, and what the name means to framing."""
 
-    def compute(self, key: Field) -> tuple[bytes, _Kind]:
+    def compute(self, key: Field) -> tuple[tuple[bytes, int], bool]:
         try:
             name, value = key
         except (TypeError, ValueError):
@@ -70,22 +63,21 @@ class _FieldLines(Memo[Field, tuple[bytes, _Kind]]):
             raise ValueError(
                 f"PEP 3333 asks for latin-1 field values without control characters; {name}: {value!r} is none"
             )
-        return f"{name}: {value}\r\n".encode("latin-1"), _KINDS.get(name.lower(), _Kind.PLAIN)
-
-    def lasting(self, key: Field, value: tuple[bytes, _Kind]) -> bool:
-        return len(value[0]) <= 256 and SECRET.search(key[0]) is None
+        line = f"{name}: {value}\r\n".encode("latin-1")
+        lasting = len(line) <= 256 and SECRET.search(name) is None
+        return (line, _KINDS.get(name.lower(), _PLAIN)), lasting
 
 
 class _StatusLines(Memo[str, tuple[bytes, int]]):
     """ "200 OK" -> the status line with its CRLF, and the code."""
 
-    def compute(self, key: str) -> tuple[bytes, int]:
+    def compute(self, key: str) -> tuple[tuple[bytes, int], bool]:
         if not isinstance(key, str) or _is_status(key) is None:
             raise ValueError(
                 f"PEP 3333 asks for a status like '200 OK': three digits from 200 to 599, a space, a reason"
                 f" without control characters; {key!r} is none"
             )
-        return f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])
+        return (f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])), len(key) <= 64
 
 
 _field_lines = _FieldLines()
@@ -119,7 +111,7 @@ class Head:
     Raises ValueError, in the words of PEP 3333, for a status or a field that must not reach the wire.
     """
 
-    __slots__ = ("code", "content_length", "dropped", "keep_alive", "_lines")
+    __slots__ = ("_lines", "code", "content_length", "dropped", "keep_alive")
 
     content_length: int | None
 
@@ -139,20 +131,20 @@ class Head:
                 raise ValueError(
                     f"PEP 3333 asks for header fields as (name, value) tuples of str, not {field!r}"
                 ) from None
-            if kind == _Kind.PLAIN:
+            if kind == _PLAIN:
                 lines.append(line)
-            elif kind == _Kind.CONTENT_LENGTH:
+            elif kind == _CONTENT_LENGTH:
                 self._declare(field[1])
-            elif kind >= _Kind.DATE:
+            elif kind >= _DATE:
                 lines.append(line)
                 date_and_server |= kind
             else:
                 self._drop(*field)
         if date_and_server == 0:
             lines.append(_date_and_server()[1])
-        elif date_and_server == _Kind.SERVER:
+        elif date_and_server == _SERVER:
             lines.append(_date_and_server()[2])
-        elif date_and_server == _Kind.DATE:
+        elif date_and_server == _DATE:
             lines.append(b"Server: aiowsgi\r\n")
         self._lines = lines
 

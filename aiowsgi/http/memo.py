@@ -1,14 +1,15 @@
 """A bounded memo of a pure function over text that comes again and again, as header lines do."""
 
 from abc import abstractmethod
-from typing import Generic, Hashable, TypeVar
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class Memo(dict[K, V], Generic[K, V]):
-    """``memo[key]`` is ``compute(key)``, remembered for keys that were seen before.
+    """``memo[key]`` is the value that ``compute`` gives for ``key``, remembered for keys that were seen before.
 
     Guarantees:
 
@@ -31,21 +32,18 @@ class Memo(dict[K, V], Generic[K, V]):
         self._seen = [0] * (4 * size)
 
     @abstractmethod
-    def compute(self, key: K) -> V:
-        """Return the value of ``key``, or raise."""
-
-    def lasting(self, key: K, value: V) -> bool:
-        """Tell whether ``key`` may be remembered at all; secrets and long keys may not."""
-        return True
+    def compute(self, key: K) -> tuple[V, bool]:
+        """Return the value of ``key``, and whether it may be remembered: secrets and long keys may not."""
 
     def __missing__(self, key: K) -> V:
-        value = self.compute(key)
-        mark = hash(key)
-        place = mark & (4 * self._size - 1)
-        if self._seen[place] != mark:
-            self._seen[place] = mark
-        elif self.lasting(key, value):
-            if len(self) >= self._size:
-                self.clear()
-            self[key] = value
+        value, lasting = self.compute(key)
+        if lasting:
+            mark = hash(key)
+            place = mark & (4 * self._size - 1)
+            if self._seen[place] != mark:
+                self._seen[place] = mark
+            else:
+                if len(self) >= self._size:
+                    self.clear()
+                self[key] = value
         return value

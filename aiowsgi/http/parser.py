@@ -16,14 +16,17 @@ from urllib.parse import unquote_to_bytes
 import h11
 
 from aiowsgi.config import Limits
-from aiowsgi.http.fields import SECRET, TOKEN, is_host, tokens
+from aiowsgi.http.chunked import ChunkGate
+from aiowsgi.http.fields import FIELD_LINE, SECRET, TOKEN, is_host, tokens
 from aiowsgi.http.memo import Memo
 from aiowsgi.http.messages import HTTPError, Request
 
 # RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % TOKEN.encode()).fullmatch
 _fast_request_line = re.compile(rb"([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
-_field_line = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % TOKEN.encode()).fullmatch
+_field_line = re.compile(FIELD_LINE).fullmatch
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_is_name = re.compile(TOKEN.encode()).fullmatch
 # Where a line of a head may not end or go on: LF without CR, CR without LF, and obs-fold (RFC 9112 section 5.2).
 _bad_line_end = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]").search
 # The same while the head's end has not come yet: a CR at the very end may still get its LF.
@@ -32,17 +35,9 @@ _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 _is_content_length = re.compile(r"[0-9]{1,18}").fullmatch
 # RFC 3986 section 3.2: the scheme, the authority, and what follows it. Userinfo ("user@") is refused by is_host.
 _absolute_form = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
-_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
-
 # Fields that only h11's road deals with.
 _NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
 _LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
-
-# Bytes of chunk sizes, extensions and line ends that a sender may use up: a constant, and some for each byte of
-# content, so that chunks of one byte still pass.
-_CHUNK_OVERHEAD = 16 * 1024
-_CHUNK_OVERHEAD_A_BYTE = 16
-_CHUNK_LINE = 4 * 1024
 
 
 def _bad(detail: str) -> HTTPError:
@@ -77,25 +72,57 @@ def _check_value(key: str, value: str) -> None:
         raise _bad("The value of Content-Length is no number of bytes.")
 
 
-class _FieldLines(Memo[bytes, tuple[str, str]]):
-    """A field line without its CRLF -> its CGI name and value, both checked."""
+class _Names(Memo[bytes, tuple[str, bool]]):
+    """A field name as it was sent -> its CGI name, and whether its values are secret. Raises _NotFast."""
 
-    def compute(self, key: bytes) -> tuple[str, str]:
-        match = _field_line(key)
-        if match is None:
+    def compute(self, key: bytes) -> tuple[tuple[str, bool], bool]:
+        if _is_name(key) is None:
             raise _NotFast
-        name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
+        name = key.decode("ascii")
         cgi_name = _cgi_name(name)
         if cgi_name in _NOT_FAST or _is_dropped(name):
             raise _NotFast
+        return (cgi_name, SECRET.search(name) is not None), len(key) <= _LONGEST_KNOWN_LINE
+
+
+class _FieldLines(Memo[bytes, tuple[str, str]]):
+    """A field line without its CRLF -> its CGI name and value, both checked. Raises _NotFast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names = _Names()
+
+    def compute(self, key: bytes) -> tuple[tuple[str, str], bool]:
+        name, colon, rest = key.partition(b":")
+        if not colon or _bad_value(rest):
+            raise _NotFast
+        cgi_name, secret = self._names[name]
+        value = rest.strip(b" \t").decode("latin-1")
         try:
             _check_value(cgi_name, value)
         except HTTPError:
             raise _NotFast from None
-        return cgi_name, value
+        return (cgi_name, value), not secret and len(key) <= _LONGEST_KNOWN_LINE
 
-    def lasting(self, key: bytes, value: tuple[str, str]) -> bool:
-        return len(key) <= _LONGEST_KNOWN_LINE and SECRET.search(value[0]) is None
+
+class _RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
+    """A request line -> method, target, path as sent, path decoded, query, version. Raises _NotFast.
+
+    Lines with a query are not remembered, for a query may hold a secret.
+    """
+
+    def compute(self, key: bytes) -> tuple[tuple[str, str, str, str, str, str], bool]:
+        match = _fast_request_line(key)
+        if match is None:
+            raise _NotFast
+        method, target, minor = match[1].decode("ascii"), match[2].decode("ascii"), match[3]
+        raw_path, mark, query = target.partition("?")
+        try:
+            path = _decode_path(raw_path)
+        except HTTPError:
+            raise _NotFast from None
+        version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
+        return (method, target, raw_path, path, query, version), not mark and len(key) <= _LONGEST_KNOWN_LINE
 
 
 def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -145,78 +172,12 @@ class CountedContent:
         return data[:left], True, data[left:]
 
 
-class _ChunkGate:
-    """Lets through to h11 only chunked content that every recipient reads alike (RFC 9112 section 7.1).
-
-    h11 is lenient about a bare LF or CR in extensions and trailers and has no bound on them all together.
-    """
-
-    __slots__ = ("_expect", "_held", "_left", "_limits", "_overhead", "_trailers")
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._held = b""  # a line that has not come whole
-        self._left = 0  # bytes of this chunk's data and of the CRLF behind it that are still to come
-        self._overhead = _CHUNK_OVERHEAD
-        self._trailers = -1  # bytes of the trailer section so far; -1 before it
-
-    def receive(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what h11 may see, and the bytes behind the end of the content."""
-        data = self._held + data
-        self._held = b""
-        position = 0
-        while position < len(data):
-            if self._left:
-                step = min(self._left, len(data) - position)
-                self._left -= step
-                position += step
-                continue
-            end = data.find(b"\r\n", position)
-            if end < 0:
-                self._hold(data[position:])
-                return data[:position], b""
-            line = data[position:end]
-            position = end + 2
-            if self._trailers < 0:
-                self._begin_chunk(line)
-            elif not line:
-                return data[:position], data[position:]
-            else:
-                self._check_trailer(line)
-        return data, b""
-
-    def _hold(self, rest: bytes) -> None:
-        if len(rest) > (_CHUNK_LINE if self._trailers < 0 else self._limits.head):
-            raise _bad("A line of the chunked content is too long.")
-        if b"\n" in rest:
-            raise _bad("A line of the chunked content does not end with CRLF.")
-        self._held = rest
-
-    def _begin_chunk(self, line: bytes) -> None:
-        match = _chunk_line(line)
-        if match is None:
-            raise _bad("The chunked content is broken.")
-        size = int(match[1], 16)
-        self._overhead += _CHUNK_OVERHEAD_A_BYTE * size - len(line) - 4
-        if self._overhead < 0:
-            raise _bad("The chunked content is mostly not content.")
-        if size:
-            self._left = size + 2
-        else:
-            self._trailers = 0
-
-    def _check_trailer(self, line: bytes) -> None:
-        self._trailers += len(line) + 2
-        if self._trailers > self._limits.head or _field_line(line) is None:
-            raise _bad("The trailer section is too long or broken.")
-
-
 class ReferenceContent:
     """Content that h11 reads, counted or chunked. Trailer fields are checked and left out."""
 
     __slots__ = ("_gate", "_reference")
 
-    def __init__(self, reference: h11.Connection, gate: _ChunkGate | None) -> None:
+    def __init__(self, reference: h11.Connection, gate: ChunkGate | None) -> None:
         self._reference = reference
         self._gate = gate
 
@@ -250,7 +211,8 @@ class Parser:
     def __init__(self, limits: Limits, *, fast: bool = True) -> None:
         self._limits = limits
         self._fast = fast
-        self._lines = _FieldLines()
+        self._request_lines = _RequestLines()
+        self._field_lines = _FieldLines()
 
     def head(self, data: bytes, start: int = 0) -> tuple[Request, ContentReader | None, int] | None:
         """Read the head at the beginning of ``data``.
@@ -306,11 +268,16 @@ class Parser:
     # The fast road.
 
     def _read_fast(self, lines: list[bytes]) -> Request:
-        match = _fast_request_line(lines[0])
-        if match is None:
-            raise _NotFast
-        method, target, minor = match.groups()
-        known = self._lines
+        request = Request()
+        (
+            request.method,
+            request.target,
+            request.raw_path,
+            request.path,
+            request.query,
+            request.version,
+        ) = self._request_lines[lines[0]]
+        known = self._field_lines
         pairs = [known[line] for line in lines[1:]]
         fields = dict(pairs)
         if len(fields) != len(pairs):
@@ -318,10 +285,10 @@ class Parser:
             if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
                 raise _NotFast
             fields = _join(pairs)
-        version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
-        if "HTTP_HOST" not in fields and version == "HTTP/1.1":
+        if "HTTP_HOST" not in fields and request.version == "HTTP/1.1":
             raise _NotFast
-        return self._request(method.decode("ascii"), target.decode("ascii"), version, fields)
+        self._complete(request, fields)
+        return request
 
     # h11's road.
 
@@ -347,12 +314,17 @@ class Parser:
         if expectation is not None and version == "HTTP/1.1" and expectation.lower() != "100-continue":
             raise HTTPError(417, close=True)
         chunked = fields.pop("HTTP_TRANSFER_ENCODING", None) is not None
-        request = self._request(method, target, version, fields)
+        request = Request()
+        request.method, request.target, request.version = method, target, version
+        path = target if target.startswith("/") else self._path_of_other_form(method, target, fields)
+        request.raw_path, _, request.query = path.partition("?")
+        request.path = _decode_path(request.raw_path)
+        self._complete(request, fields)
         request.chunked = chunked
         request.expect_continue = expectation is not None and version == "HTTP/1.1" and request.has_content
         if not request.has_content:
             return request, None
-        return request, ReferenceContent(reference, _ChunkGate(self._limits) if chunked else None)
+        return request, ReferenceContent(reference, ChunkGate(self._limits.head) if chunked else None)
 
     def _check_fields(self, lines: list[bytes], version: str) -> None:
         """Refuse what h11 forgives in the fields that say whom the request is for and where it ends."""
@@ -381,18 +353,11 @@ class Parser:
 
     # Where the two meet.
 
-    def _request(self, method: str, target: str, version: str, fields: dict[str, str]) -> Request:
-        request = Request()
-        request.method = method
-        request.target = target
-        request.version = version
+    def _complete(self, request: Request, fields: dict[str, str]) -> None:
+        """Fill in what the fields say."""
         request.fields = fields
-        path = target
-        if not target.startswith("/"):
-            path = self._path_of_other_form(method, target, fields)
-        request.raw_path, _, request.query = path.partition("?")
-        request.path = _decode_path(request.raw_path)
-        request.keep_alive = _persists(version, fields.get("HTTP_CONNECTION"))
+        connection = fields.get("HTTP_CONNECTION")
+        request.keep_alive = connection == "keep-alive" or _persists(request.version, connection)
         request.chunked = request.expect_continue = False
         length = fields.get("CONTENT_LENGTH")
         request.content_length = 0
@@ -400,7 +365,6 @@ class Parser:
             request.content_length = int(length)
             if request.content_length > self._limits.content:
                 raise HTTPError(413, close=True)
-        return request
 
     def _path_of_other_form(self, method: str, target: str, fields: dict[str, str]) -> str:
         """Return path and query of an absolute-form or asterisk-form target (RFC 9112 sections 3.2.2, 3.2.4)."""

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Collection
 from functools import partial
 from types import TracebackType
+from typing import NoReturn
 
 START_FAILED = 2  # exit status
 
@@ -99,17 +100,8 @@ def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], No
     try:
         pid = os.fork()
         if pid == 0:
-            report = Report(partial(_write, pipe_end))
-            try:
-                with report:
-                    os.close(pipe)
-                    _shed_signals(signals, mask)
-                    leave()
-                    work(report, life)
-                logging.shutdown()
-                _flush()
-            finally:  # nothing of what the parent would do on its way out is the child's to do
-                os._exit(report.status)
+            os.close(pipe)
+            _live(work, life, Report(partial(_write, pipe_end)), partial(_shed, signals, mask, leave))
     except OSError:
         os.close(pipe)
         raise
@@ -119,8 +111,22 @@ def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], No
     return Child(pid, pipe)
 
 
-def _shed_signals(signals: Collection[int], mask: set[int]) -> None:
+def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> NoReturn:
+    """Be the child, and end without returning into what is the parent's to do on its way out."""
+    try:
+        with report:
+            shed()
+            work(report, life)
+        logging.shutdown()
+        _flush()
+    finally:
+        os._exit(report.status)
+
+
+def _shed(signals: Collection[int], mask: set[int], leave: Callable[[], None]) -> None:
+    """Put away what came with the fork and is the parent's."""
     signal.set_wakeup_fd(-1)
+    leave()
     for number in signals:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

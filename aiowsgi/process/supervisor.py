@@ -91,10 +91,11 @@ class Supervisor:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
         try:
             with self._queued_signals():
+                self._act_on_time()
                 while self._children or self._deadline is None:
-                    self._act_on_time()
                     for key, _ in self._selector.select(self._seconds_until_due()):
                         key.data()
+                    self._act_on_time()
         finally:
             self._end()
         return self._status

@@ -9,21 +9,19 @@ import logging
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
-from aiowsgi.config import Limits
 from aiowsgi.http.framing import CONTINUE, error_response, field_lines, has_no_content, response_head
 from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
-from aiowsgi.http.parser import ContentReader, Parser
+from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
-from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
-from aiowsgi.site.router import Answer, Candidate, Lookup, Router
+from aiowsgi.server.shared import LookUp, Served, Shared, Spill
+from aiowsgi.site.router import Answer, Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
 from aiowsgi.wsgi.environ import Environ
-from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
 logger = logging.getLogger("aiowsgi.connection")
 
@@ -53,27 +51,7 @@ def _unread_request() -> Request:
 _UNREAD = _unread_request()
 
 
-@dataclass(slots=True, eq=False)
-class Shared:
-    """What the connections of one worker have in common."""
-
-    loop: asyncio.AbstractEventLoop
-    parser: Parser
-    router: Router
-    pool: Pool
-    limits: Limits
-    deadlines: tuple[float, ...]  # seconds, by State
-    log: AccessLog | None
-    debug: bool
-    now: float = 0.0  # seconds of the loop's clock, as of the last sweep
-    draining: bool = False
-    drained: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # the last connection of a draining worker closed
-    connections: "set[Connection]" = field(default_factory=set)
-
-
-class Connection(asyncio.Protocol):
+class Connection(Served):
     """A client connection, from accept to close."""
 
     __slots__ = (
@@ -94,7 +72,6 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "_write_paused",
-        "deadline",
         "state",
     )
 
@@ -189,7 +166,6 @@ class Connection(asyncio.Protocol):
     # What the worker tells.
 
     def expire(self) -> None:
-        """Deal with the deadline, which has passed."""
         unsent = self._transport.get_write_buffer_size()
         if unsent < self._unsent:
             self._unsent = unsent
@@ -205,7 +181,6 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def drain(self) -> None:
-        """Close if nothing is going on; the answer that is, will be the last."""
         if self.state == IDLE:
             self._close()
 
@@ -215,7 +190,6 @@ class Connection(asyncio.Protocol):
         self.deadline = self._shared.now + self._shared.deadlines[DISCARDING]
 
     def abort(self) -> None:
-        """Cut the connection, whatever it is doing."""
         self._transport.abort()
 
     # Reading requests.
@@ -327,9 +301,9 @@ class Connection(asyncio.Protocol):
             if self._inbox.held > limits.content_memory:
                 self._transport.pause_reading()
                 self.deadline = NEVER
-                self._shared.pool.submit_unbounded(_Spill(self._shared.pool, self._inbox, self))
+                self._shared.disk.submit_unbounded(Spill(self._shared.disk, self._inbox, self._spilled))
 
-    def spilled(self, error: BaseException | None) -> None:
+    def _spilled(self, error: BaseException | None) -> None:
         """Go on reading the content, now that what came of it is on disk."""
         if self.state != ANSWERING:
             return
@@ -345,11 +319,10 @@ class Connection(asyncio.Protocol):
     def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
         """Hand the request, which has been read whole, to the pool."""
         shared = self._shared
-        job: Job
         if isinstance(answer, Lookup):
-            job = _LookupJob(shared.pool, answer, candidates, self)
+            job = LookUp(shared.disk, answer, partial(self._looked_up, answer, candidates))
+            accepted = shared.disk.submit(job)
         else:
-            job = answer
             limits = shared.limits
             outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
@@ -357,11 +330,12 @@ class Connection(asyncio.Protocol):
                 self._client = _address(self._transport)
             answer.accept(outbox, self._inbox, self._server, self._client, shared.debug)
             self._outbox = outbox
-        if not shared.pool.submit(job):
+            accepted = shared.pool.submit(answer)
+        if not accepted:
             self._outbox = None
             self._respond(error_response(HTTPError(503, fields=[("Retry-After", "1")])))
 
-    def looked_up(self, lookup: Lookup, candidates: Iterator[Candidate], failed: bool) -> None:
+    def _looked_up(self, lookup: Lookup, candidates: Iterator[Candidate], failed: bool) -> None:
         """Answer from what ``lookup`` found."""
         if self.state != ANSWERING:
             return
@@ -468,7 +442,7 @@ class Connection(asyncio.Protocol):
         if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
             self._file = FileSender(shared.loop, transport, file_range, progress, done)
         else:
-            self._file = FileReader(shared.pool, transport, file_range, progress, done)
+            self._file = FileReader(shared.disk, transport, file_range, progress, done)
         progress()
         if not self._write_paused:
             self._file.start()
@@ -546,53 +520,3 @@ def _address(transport: asyncio.Transport) -> tuple[str, str]:
     """Return the client's address and port; empty for a Unix socket, which has none."""
     name = transport.get_extra_info("peername")
     return (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")
-
-
-class _Spill(Job, Delivery):
-    """Moves an Inbox to disk."""
-
-    __slots__ = ("_connection", "_error", "_inbox", "_pool")
-
-    def __init__(self, pool: Pool, inbox: Inbox, connection: Connection) -> None:
-        self._pool = pool
-        self._inbox = inbox
-        self._connection = connection
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        self._inbox.spill()
-        self._pool.hand_over(self)
-
-    def failed(self, error: BaseException) -> None:
-        self._error = error
-        self._pool.hand_over(self)
-
-    def deliver(self) -> None:
-        self._connection.spilled(self._error)
-
-
-class _LookupJob(Job, Delivery):
-    """Takes a Lookup to the pool and back."""
-
-    __slots__ = ("_candidates", "_connection", "_failed", "_lookup", "_pool")
-
-    def __init__(
-        self, pool: Pool, lookup: Lookup, candidates: Iterator[Candidate], connection: Connection
-    ) -> None:
-        self._pool = pool
-        self._lookup = lookup
-        self._candidates = candidates
-        self._connection = connection
-        self._failed = False
-
-    def run(self) -> None:
-        self._lookup.run()
-        self._pool.hand_over(self)
-
-    def failed(self, error: BaseException) -> None:
-        logger.error("%r failed", self._lookup, exc_info=error)
-        self._failed = True
-        self._pool.hand_over(self)
-
-    def deliver(self) -> None:
-        self._connection.looked_up(self._lookup, self._candidates, self._failed)

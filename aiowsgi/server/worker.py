@@ -15,7 +15,8 @@ from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines
 from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.server.connection import Connection, Shared
+from aiowsgi.server.connection import Connection
+from aiowsgi.server.shared import Shared
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
@@ -30,6 +31,7 @@ logger = logging.getLogger("aiowsgi.worker")
 
 # Connections that the kernel may hold for us; it takes no more than net.core.somaxconn.
 BACKLOG = 2048
+DISK_THREADS = 2
 SWEEP = 1.0  # seconds between two looks at the deadlines
 
 
@@ -89,6 +91,8 @@ class Worker:
         config = self._config
         pool = Pool(config.threads, config.limits.queue, loop.call_soon_threadsafe)
         stack.callback(self._close_pool, pool)
+        disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon_threadsafe)
+        stack.callback(self._close_pool, disk)
         log = None
         if config.access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
@@ -100,6 +104,7 @@ class Worker:
             parser=Parser(config.limits, fast=config.parser != "h11"),
             router=self._router,
             pool=pool,
+            disk=disk,
             limits=config.limits,
             deadlines=deadlines(config.timeouts),
             log=log,

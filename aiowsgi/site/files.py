@@ -158,7 +158,7 @@ _TELLING = 2 * 10**9
 
 
 def load(name: bytes, file: OpenFile, now: int) -> Finding:
-    """Describe what is open, whatever stood at its path a moment ago; ``now`` is the time, as ``wall`` has it.
+    """Describe what is open, whatever stood at its path a moment ago; ``now`` is in nanoseconds.
 
     Raises OSError.
     """

@@ -59,7 +59,7 @@ class Static:
     def handle(
         self,
         request: Request,
-        script_name: str,  # noqa: ARG002  (a redirect keeps the path as the client spelled it)
+        script_name: str,
         path_info: str,
     ) -> "Response | Search | None":
         """Answer GET and HEAD (RFC 9110 section 9.3). Raises HTTPError for what is not served."""

@@ -103,9 +103,9 @@ class Outbox(Delivery):
 
     __slots__ = (
         "_file",
+        "_file_limit",
         "_lock",
         "_memory",
-        "_file_limit",
         "_offset",
         "_pieces",
         "_pool",

@@ -3,7 +3,7 @@
 -- Three values are new in every request, as no two requests of many users are alike: the session in Cookie,
 -- the query in Referer, the tag in If-None-Match. The other nine fields never change.
 -- A stored set of heads sent in turn would come round again, and a server that remembers lines would gain
--- by it what it never gains in life; joining seven strings costs wrk less than a microsecond.
+-- by it what it never gains in life. To join a new one costs wrk 0.3 microseconds more than to take a stored one.
 
 local before_referer, before_cookie, before_tag, after_tag
 local number
