@@ -30,7 +30,8 @@ rounds; the ratio to a server is taken within each round, then its median. CPU t
 whole process tree. A server that gives a wrong answer, drops a connection or does not start has no figures,
 and the reason is told. Other work on the machine spoils the figures: look at the load average on the page.
 
-It needs Linux, wrk and taskset. Servers that are not installed are skipped: pip install '.[bench]' gets them.
+It needs Linux, wrk and taskset. Servers that are not installed are skipped: pip install '.[bench]' gets them;
+bjoern is compiled and needs a C compiler and libev (Debian: wrk and libev-dev are the packages' names).
 The exit status is 1 when {OURS} has no figures somewhere.
 
 Scenarios:
@@ -145,6 +146,8 @@ def main(
     complete = True
     for one in scenarios:
         asked = [each for each in one.servers if each in servers]
+        if not asked:
+            continue
         outcomes = run(one, asked, plan, _tell)
         complete = complete and not (OURS in outcomes and outcomes[OURS].failure)
         page += _section(one, asked, outcomes, plan)

@@ -162,7 +162,7 @@ SCENARIOS = (
         _HELLO,
         Idle(),
         "It is the growth of the worker's private memory; the kernel's buffers are not in it. Afterwards "
-        "every connection must answer once more.",
+        "every connection must answer once more. One round says it all.",
         most_rounds=1,
     ),
 )

@@ -421,11 +421,17 @@ def test_a_file_is_no_folder(site: Site, tmp_path: Path) -> None:
     )
 
 
-def test_the_access_log_needs_its_folder(site: Site, tmp_path: Path) -> None:
-    assert mistake(lambda: site(app="a:b", access_log="none/log")) == (
-        f"--access-log: expected a folder that exists, got {str(tmp_path / 'none')!r}"
+@pytest.mark.parametrize("path", ["none/log", "public", "page/log"])
+def test_the_access_log_has_to_be_a_file_that_can_be_written(site: Site, tmp_path: Path, path: str) -> None:
+    (tmp_path / "page").write_text("")
+    assert mistake(lambda: site(app="a:b", access_log=path)) == (
+        f"--access-log: expected a file that can be written, got {str(tmp_path / path)!r}"
     )
-    assert site(app="a:b", access_log="-").access_log == "-"
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/null"])
+def test_the_access_log_may_be_standard_output_or_a_device(site: Site, path: str) -> None:
+    assert site(app="a:b", access_log=path).access_log == path
 
 
 def test_without_an_application_the_default_folders_are_the_site(site: Site, tmp_path: Path) -> None:

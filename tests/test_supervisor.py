@@ -388,3 +388,10 @@ def test_run_without_fork_tells_of_a_failed_start(run: Start) -> None:
     (line,) = program.err.rest()
     assert line.startswith("aiowsgi: there is no module 'absent'")
     assert program.status() == 2
+
+
+def test_run_ends_when_its_supervisor_is_killed(run: Start) -> None:
+    program = run("greeting", "127.0.0.1:0", "2")
+    program.err.until("listening on")
+    program.send(signal.SIGKILL)
+    assert program.out.rest() == []  # every process has closed it

@@ -182,8 +182,8 @@ class Server:
     ) -> None:
         loop = asyncio.get_running_loop()
         limits = limits or Limits()
-        self.pool = Pool(threads, limits.queue, loop.call_soon_threadsafe)
-        self.disk = Pool(1, limits.queue, loop.call_soon_threadsafe)
+        self.pool = Pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        self.disk = Pool(1, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         access_log = None
         if log is not None:
             access_log = AccessLog(log, self.disk.submit_unbounded, self.disk.hand_over)

@@ -144,9 +144,15 @@ def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
     if kind is values.FOLDERS:
         return tuple((prefix, _folder(directory / path, place)) for prefix, path in value)
     if kind is values.FILE and value != "-":
-        _folder((directory / value).parent, place)
-        return str(directory / value)
+        return _file(directory / value, place)
     return value
+
+
+def _file(path: Path, place: str) -> str:
+    there = path if os.path.exists(path) else path.parent
+    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(there, os.W_OK):
+        raise _mistake(place, "a file that can be written", str(path))
+    return str(path)
 
 
 def _folder(path: Path, place: str) -> str:

@@ -89,14 +89,14 @@ class Worker:
 
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
         config = self._config
-        pool = Pool(config.threads, config.limits.queue, loop.call_soon_threadsafe)
+        pool = Pool(config.threads, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(self._close_pool, pool)
-        disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon_threadsafe)
+        disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(self._close_pool, disk)
         log = None
         if config.access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
-            writer = Pool(1, 0, loop.call_soon_threadsafe)
+            writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
             log = AccessLog(_open_log(config.access_log, stack), writer.submit_unbounded, writer.hand_over)
             stack.callback(_finish_log, writer, log)
         return Shared(

@@ -47,11 +47,22 @@ class Delivery(Protocol):
 class Pool:
     """``threads`` threads over one queue that holds at most ``bound`` waiting jobs."""
 
-    def __init__(self, threads: int, bound: int, wake: Callable[[Callable[[], None]], object]) -> None:
-        """``wake`` has the loop call a function soon, from any thread: ``loop.call_soon_threadsafe``."""
+    def __init__(
+        self,
+        threads: int,
+        bound: int,
+        soon: Callable[[Callable[[], None]], object],
+        wake: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """``soon`` has the loop call a function in its next turn: ``loop.call_soon``.
+
+        ``wake`` does the same from any thread: ``loop.call_soon_threadsafe``.
+        """
+        self._soon = soon
         self._bound = bound
         self._wake = wake
         self._woken = False
+        self._submitted: list[Job] = []  # in this turn of the loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._done: deque[Delivery] = deque()
         # Daemons, so that an application that never returns cannot keep a drained process from ending.
@@ -65,18 +76,25 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many jobs have not begun."""
-        return self._jobs.qsize()
+        return self._jobs.qsize() + len(self._submitted)
 
     def submit(self, job: Job) -> bool:
         """Queue ``job``; False where the queue is full."""
-        if self._jobs.qsize() >= self._bound:
+        if self._jobs.qsize() + len(self._submitted) >= self._bound:
             return False
-        self._jobs.put(job)
+        self.submit_unbounded(job)
         return True
 
     def submit_unbounded(self, job: Job) -> None:
         """Queue a job that serves a request which was accepted before; there is one at most for each connection."""
-        self._jobs.put(job)
+        if not self._submitted:
+            self._soon(self._release)
+        self._submitted.append(job)
+
+    def _release(self) -> None:
+        jobs, self._submitted = self._submitted, []
+        for job in jobs:
+            self._jobs.put(job)
 
     def hand_over(self, delivery: Delivery) -> None:
         """Have the loop call ``delivery.deliver()`` soon. Called from any thread."""
@@ -91,6 +109,7 @@ class Pool:
 
     def close(self, timeout: float) -> bool:
         """End the threads after the jobs that are queued; False if some still run after ``timeout`` seconds."""
+        self._release()
         for _ in self._threads:
             self._jobs.put(None)
         end = monotonic() + timeout

@@ -1,0 +1,264 @@
+"""The benchmark's own arithmetic, and that it leaves nothing running. No load is made here."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from select import select
+
+import pytest
+from click.testing import CliRunner
+
+from bench.__main__ import main
+from bench.load import WrkResult, ask_again, idle_connections, read_wrk, wrk_command
+from bench.measure import cpu_seconds, private_bytes
+from bench.report import Column, Outcome, facts, ratio, table
+from bench.scenarios import SCENARIOS, Plan
+from bench.servers import WSGI_SERVERS, Failed, Server, Site, as_typed, running
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc and pins processes to cores")
+
+RATE = Column("rate", "requests/s")
+P50 = Column("p50", "p50 µs", ",.1f")
+
+WRK_OUTPUT = """\
+Running 2s test @ http://127.0.0.1:8000/
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     4.21ms    5.11ms  60.02ms   99.50%
+    Req/Sec    20.10k     1.02k   21.00k    50.00%
+  Latency Distribution
+     50%  670.00us
+     75%    1.01ms
+     90%    2.00ms
+     99%    1.25s
+  40123 requests in 2.01s, 3.90MB read
+Requests/sec:  19961.69
+Transfer/sec:      1.94MB
+"""
+
+
+def test_wrk_output_gives_counts_and_microseconds() -> None:
+    assert read_wrk(WRK_OUTPUT) == WrkResult(40123, 19961.69, p50=670.0, p99=1_250_000.0)
+
+
+@pytest.mark.parametrize(
+    "fault", ["Socket errors: connect 0, read 3, write 0, timeout 1", "Non-2xx or 3xx responses: 12"]
+)
+def test_one_fault_that_wrk_met_makes_its_figures_invalid(fault: str) -> None:
+    with pytest.raises(Failed, match=fault):
+        read_wrk(WRK_OUTPUT.replace("Requests/sec", f"  {fault}\nRequests/sec"))
+
+
+def test_no_answers_are_no_figures() -> None:
+    with pytest.raises(Failed, match="no answers"):
+        read_wrk(WRK_OUTPUT.replace("40123 requests", "0 requests"))
+
+
+def test_output_that_is_not_wrks_is_no_figure() -> None:
+    with pytest.raises(Failed, match="requests in"):
+        read_wrk("something else\n")
+
+
+def test_wrk_is_pinned_and_given_its_script() -> None:
+    command = wrk_command("http://127.0.0.1:8000/", 64, 3, 1, Path("a.lua"))
+    assert " ".join(command) == (
+        "taskset -c 1 wrk --threads 1 --connections 64 --duration 3s --latency --script a.lua"
+        " http://127.0.0.1:8000/"
+    )
+
+
+def test_ratio_is_taken_within_a_round_so_a_slower_machine_in_one_round_does_not_count() -> None:
+    ours = Outcome([{"rate": 200.0}, {"rate": 20.0}, {"rate": 220.0}])
+    peer = Outcome([{"rate": 100.0}, {"rate": 10.0}, {"rate": 100.0}])
+    assert ratio(ours, peer, "rate") == 2.0
+
+
+def test_no_ratio_with_a_server_that_failed() -> None:
+    good = Outcome([{"rate": 1.0}])
+    assert ratio(good, Outcome([], "died"), "rate") is None
+    assert ratio(Outcome([{"rate": 1.0}], "died later"), good, "rate") is None
+
+
+def test_table_has_medians_spread_ratio_and_the_reason_of_a_failure() -> None:
+    outcomes = {
+        "aiowsgi": Outcome([{"rate": 3000.0, "p50": 1.0}, {"rate": 1000.0, "p50": 3.0}]),
+        "peer": Outcome([{"rate": 1500.0, "p50": 10.0}, {"rate": 1000.0, "p50": 20.0}]),
+        "other": Outcome([], "it crashed"),
+    }
+    assert table((RATE, P50), RATE, outcomes, "aiowsgi") == [
+        "| server | requests/s | p50 µs | requests/s: lowest to highest | requests/s: aiowsgi / this |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| aiowsgi | 2,000 | 2.0 | 1,000 to 3,000 | 1.00 |",
+        "| peer | 1,250 | 15.0 | 1,000 to 1,500 | 1.50 |",
+        "| other | invalid | invalid | invalid | - |",
+        "",
+        "- other has no figures: it crashed",
+        "",
+    ]
+
+
+def test_table_without_ours_has_no_ratio() -> None:
+    lines = table((RATE,), RATE, {"peer": Outcome([{"rate": 5.0}])}, "aiowsgi")
+    assert lines[2] == "| peer | 5 | 5 to 5 |"
+
+
+def test_facts_are_a_table_of_two_columns() -> None:
+    assert facts({"kernel": "Linux 6"}) == ["|  |  |", "| --- | --- |", "| kernel | Linux 6 |", ""]
+
+
+def test_memory_and_cpu_are_those_of_the_whole_tree() -> None:
+    program = "import os; n = sum(range(3_000_000)); os.write(1, b'.'); os.read(0, 1)"
+    # A shell that waits for the program: the tree is two processes, and the program is its one worker.
+    command = ["sh", "-c", '"$0" -c "$1"; exit', sys.executable, program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shell.stdout.read(1)
+        assert cpu_seconds(shell.pid) > 0
+        assert private_bytes(shell.pid) > 1024**2
+        shell.stdin.write(b".")
+
+
+class Hello(BaseHTTPRequestHandler):
+    """Keeps its connections, except for the client that is told otherwise."""
+
+    protocol_version = "HTTP/1.1"
+    keeps = True
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        if not self.keeps:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Closing(Hello):
+    keeps = False
+
+
+@contextmanager
+def served(handler: type[Hello]) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_idle_connections_are_asked_twice_each() -> None:
+    with served(Hello) as port, idle_connections(port, 3, b"hello") as connections:
+        assert len(connections) == 3
+        ask_again(connections, b"hello")
+
+
+def test_idle_connections_that_no_longer_answer_are_counted() -> None:
+    with served(Hello) as port, idle_connections(port, 3, b"hello") as connections:
+        connections[1].close()
+        with pytest.raises(Failed, match="2 of 3 still answer"):
+            ask_again(connections, b"hello")
+
+
+def test_a_server_that_closes_cannot_hold_idle_connections() -> None:
+    with (
+        served(Closing) as port,
+        pytest.raises(Failed, match=r"connection 1 of 3: .*not kept"),
+        idle_connections(port, 3, b"hello"),
+    ):
+        pass
+
+
+def test_a_wrong_body_is_no_answer() -> None:
+    with (
+        served(Hello) as port,
+        pytest.raises(Failed, match=r"connection 1 of 1: .*hello"),
+        idle_connections(port, 1, b"Hello"),
+    ):
+        pass
+
+
+SITE = Site("bench.applications:hello", b"Hello, world!")
+
+
+def wsgiref(site: Site, port: int) -> list[str]:
+    module, _, name = site.application.partition(":")
+    serve = f"make_server('127.0.0.1', {port}, {name}).serve_forever()"
+    return ["-c", f"from wsgiref.simple_server import make_server; from {module} import {name}; {serve}"]
+
+
+# A server with a child that ignores SIGTERM; both hold the file argv[1] open.
+WITH_CHILD = """
+import os, signal, sys
+os.write(os.open(sys.argv[1], os.O_WRONLY), b".")
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        signal.pause()
+exec(sys.argv[2])
+"""
+
+
+@pytest.fixture
+def core() -> int:
+    return min(os.sched_getaffinity(0))
+
+
+def test_a_started_server_answers_and_all_its_processes_end(tmp_path: Path, core: int) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as held:
+        server = Server(
+            "parent", "os", lambda site, port: ["-c", WITH_CHILD, str(pipe), wsgiref(site, port)[1]]
+        )
+        with running(server, SITE, core):
+            assert held.read(1) == b"."
+        assert select([held], [], [], 10)[0]
+        assert held.read(1) == b""  # the end of the file: no process holds it
+
+
+def test_a_server_with_a_wrong_answer_is_not_measured(core: int) -> None:
+    wrong = Site("bench.applications:hello", b"something else")
+    with pytest.raises(Failed, match="not 200"), running(Server("wsgiref", "wsgiref", wsgiref), wrong, core):
+        pass
+
+
+def test_a_server_that_does_not_start_is_told_with_its_last_line(core: int) -> None:
+    dies = Server("dies", "sys", lambda _site, _port: ["-c", "raise SystemExit('the port is taken')"])
+    with pytest.raises(Failed, match=r"ended with status 1 .*the port is taken"), running(dies, SITE, core):
+        pass
+
+
+def test_installed_is_what_can_be_imported() -> None:
+    assert Server("wsgiref", "wsgiref", wsgiref).installed()
+    assert not Server("none", "no_such_package.module", wsgiref).installed()
+
+
+def test_commands_are_shown_without_the_path_to_python() -> None:
+    for server in WSGI_SERVERS:
+        assert as_typed(server.command(SITE, 8000, 1)).startswith("taskset -c 1 python -")
+
+
+def test_each_scenario_has_figures_for_its_ratio_and_a_command() -> None:
+    plan = Plan(rounds=1, seconds=1, connections=None, server_core=1, load_core=0)
+    for scenario in SCENARIOS:
+        assert scenario.load.compared in scenario.load.columns
+        assert str(scenario.load.connections(plan)) in scenario.load.command(plan).replace(",", "")
+
+
+def test_help_names_every_scenario_and_server() -> None:
+    told = CliRunner().invoke(main, ["--help"])
+    assert told.exit_code == 0
+    for name in [scenario.name for scenario in SCENARIOS] + [server.name for server in WSGI_SERVERS]:
+        assert name in told.output
