@@ -1,5 +1,6 @@
 """One connection on an in-memory transport: what it answers, when it waits, and how it ends."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,11 @@ class Ready:
         if request.method not in ("GET", "HEAD"):
             raise HTTPError(405, fields=[("Allow", "GET, HEAD")])
         return Response(200, field_lines([("Content-Type", "text/plain")]), path_info.encode() + b"!")
+
+
+async def happens(event: ThreadEvent) -> bool:
+    """Wait until a thread sets ``event``."""
+    return await asyncio.to_thread(event.wait, WAIT)
 
 
 class Gate:
@@ -302,7 +308,7 @@ async def test_an_iterable_is_closed_when_the_client_leaves() -> None:
         client.send(GET % b"")
         await client.until(lambda: client.sent.count(b"more") > 3)
         client.lose()
-        assert closed.wait(WAIT)
+        assert await happens(closed)
 
 
 async def test_a_waiting_job_of_a_client_that_left_is_not_run() -> None:
@@ -310,7 +316,7 @@ async def test_a_waiting_job_of_a_client_that_left_is_not_run() -> None:
     with Server(Applied(gate), threads=1) as server:
         first, second = server.connect(), server.connect()
         first.send(GET % b"first")
-        assert gate.entered.wait(WAIT)
+        assert await happens(gate.entered)
         gate.entered.clear()
         second.send(GET % b"second")
         second.lose()
@@ -347,7 +353,7 @@ async def test_draining_closes_idle_connections_and_lets_others_finish() -> None
     with Server(Applied(gate)) as server:
         idle, busy = server.connect(), server.connect()
         busy.send(GET % b"busy")
-        assert gate.entered.wait(WAIT)
+        assert await happens(gate.entered)
         server.shared.draining = True
         for client in (idle, busy):
             client.connection.drain()
@@ -368,7 +374,7 @@ async def test_a_full_queue_is_answered_at_once_and_the_connection_kept() -> Non
     with Server(Applied(gate), threads=1, limits=Limits(queue=1)) as server:
         running, waiting, third = server.connect(), server.connect(), server.connect()
         running.send(GET % b"running")
-        assert gate.entered.wait(WAIT)
+        assert await happens(gate.entered)
         waiting.send(GET % b"waiting")
         third.send(GET % b"third")
         assert third.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
@@ -398,7 +404,7 @@ async def test_a_slow_reader_holds_no_thread() -> None:
         client = server.connect()
         client.transport.blocked = True
         client.send(GET % b"")
-        assert closed.wait(WAIT)
+        assert await happens(closed)
         other = server.connect()
         other.send(GET % b"other")
         await other.until(lambda: other.sent.endswith(body))

@@ -57,7 +57,8 @@ class ChunkGate:
         return data, b""
 
     def _hold(self, rest: bytes) -> None:
-        if len(rest) > (_LONGEST_LINE if self._trailers < 0 else self._most_trailers):
+        # One byte more may be the CR behind the line.
+        if len(rest) > 1 + (_LONGEST_LINE if self._trailers < 0 else self._most_trailers):
             raise HTTPError(400, "A line of the chunked content is too long.", close=True)
         if b"\n" in rest:
             raise HTTPError(400, "A line of the chunked content does not end with CRLF.", close=True)
@@ -65,7 +66,7 @@ class ChunkGate:
 
     def _begin_chunk(self, line: bytes) -> None:
         match = _chunk_line(line)
-        if match is None:
+        if match is None or len(line) > _LONGEST_LINE:
             raise HTTPError(400, "The chunked content is broken.", close=True)
         size = int(match[1], 16)
         self._overhead += _OVERHEAD_A_BYTE * size - len(line) - 4

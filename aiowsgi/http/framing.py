@@ -25,12 +25,13 @@ _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
 # What the name of a field means to framing.
-_PLAIN, _CONTENT_LENGTH, _CONNECTION, _HOP_BY_HOP, _DATE, _SERVER = range(6)
+_PLAIN, _CONTENT_LENGTH, _HOP_BY_HOP = range(3)
+_DATE, _SERVER = 4, 8  # bits, for a response may have both
 
 # PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
 _KINDS = {
     "content-length": _CONTENT_LENGTH,
-    "connection": _CONNECTION,
+    "connection": _HOP_BY_HOP,
     "keep-alive": _HOP_BY_HOP,
     "proxy-authenticate": _HOP_BY_HOP,
     "proxy-authorization": _HOP_BY_HOP,
@@ -49,12 +50,9 @@ class _FieldLines(Memo[Field, tuple[bytes, int]]):
     """(name, value) -> the checked line with its CRLF, and what the name means to framing."""
 
     def compute(self, key: Field) -> tuple[tuple[bytes, int], bool]:
-        try:
-            name, value = key
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}"
-            ) from None
+        if not (isinstance(key, tuple) and len(key) == 2):
+            raise ValueError(f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}")
+        name, value = key
         if not (isinstance(name, str) and isinstance(value, str)):
             raise ValueError(f"PEP 3333 asks for str names and values of header fields, not {key!r}")
         if _is_token(name) is None:

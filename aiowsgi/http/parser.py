@@ -23,7 +23,7 @@ from aiowsgi.http.messages import HTTPError, Request
 
 # RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % TOKEN.encode()).fullmatch
-_fast_request_line = re.compile(rb"([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
+_fast_request_line = re.compile(rb"(?!CONNECT )([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
 _field_line = re.compile(FIELD_LINE).fullmatch
 _bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _is_name = re.compile(TOKEN.encode()).fullmatch
@@ -224,8 +224,8 @@ class Parser:
         """
         begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line may stand before
         end = data.find(b"\r\n\r\n", max(begin, start - 3))
-        if end < 0 or end > self._limits.head:
-            self._check_unfinished(data[begin:])
+        if end < 0 or end - begin > self._limits.head:
+            self._check_unfinished(data[begin:], max(0, start - begin - 2))
             return None
         lines = data[begin:end].split(b"\r\n")
         if len(lines[0]) > self._limits.request_line:
@@ -242,28 +242,34 @@ class Parser:
                 return request, CountedContent(length) if length else None, end + 4
         return (*self._read_reference(data[begin : end + 4], lines), end + 4)
 
-    def _check_unfinished(self, data: bytes) -> None:
-        """Refuse at once what cannot become a good head (RFC 9112 section 2.2)."""
+    def _check_unfinished(self, data: bytes, start: int) -> None:
+        """Refuse at once what cannot become a good head (RFC 9112 section 2.2).
+
+        Lines that end before ``start`` were checked before, so that a head that comes byte by byte costs no square.
+        """
         if data == b"\r":
             return  # of the one empty line that may stand before
         line_end = data.find(b"\r\n")
-        if (len(data) if line_end < 0 else line_end) > self._limits.request_line:
+        # A CR behind the line, and CR LF CR behind the head, may have come already.
+        if (len(data) - 1 if line_end < 0 else line_end) > self._limits.request_line:
             raise HTTPError(414, close=True)
-        if len(data) > self._limits.head:
+        if len(data) - 3 > self._limits.head:
             raise HTTPError(431, close=True)
-        if _bad_line_end_so_far(data):
+        if _bad_line_end_so_far(data, start):
             raise _bad("A line of the head does not end with CRLF, or is folded.")
-        if line_end >= 0:
+        if line_end >= start:
             self._check_request_line(data[:line_end])
         elif data and not 0x21 <= data[0] <= 0x7E:
             raise _bad("This is not HTTP.")
 
-    def _check_request_line(self, line: bytes) -> None:
+    def _check_request_line(self, line: bytes) -> str:
+        """Return the version to answer with; that of a later minor version is ours (RFC 9112 section 2.3)."""
         match = _request_line(line)
         if match is None:
             raise _bad("The request line is not: method, request-target, version.")
         if match[3] != b"1":
             raise HTTPError(505, "This server speaks HTTP/1.1 and HTTP/1.0.", close=True)
+        return "HTTP/1.0" if match[4] == b"0" else "HTTP/1.1"
 
     # The fast road.
 
@@ -293,9 +299,10 @@ class Parser:
     # h11's road.
 
     def _read_reference(self, head: bytes, lines: list[bytes]) -> tuple[Request, ReferenceContent | None]:
-        self._check_request_line(lines[0])
+        version = self._check_request_line(lines[0])
         if _bad_line_end(head):
             raise _bad("A line of the head does not end with CRLF, or is folded.")
+        self._check_fields(lines, version)
         reference = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head + 4)
         reference.receive_data(head)
         try:
@@ -303,9 +310,7 @@ class Parser:
         except h11.RemoteProtocolError as error:
             self._refuse(error)
         assert isinstance(event, h11.Request)
-        version = "HTTP/1.0" if event.http_version == b"1.0" else "HTTP/1.1"
         pairs = [(n.decode("ascii"), v.decode("latin-1")) for n, v in event.headers.raw_items()]
-        self._check_fields(lines, version)
         fields = _join((_cgi_name(name), value) for name, value in pairs if not _is_dropped(name))
         method, target = event.method.decode("ascii"), event.target.decode("ascii")
         if method == "CONNECT":
@@ -332,7 +337,7 @@ class Parser:
         for line in lines[1:]:
             match = _field_line(line)
             if match is None:
-                raise _bad("A header field has a control character in its value.")
+                raise _bad("A header field is not: name, colon, value.")
             name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
             if _is_dropped(name):
                 continue
@@ -341,6 +346,8 @@ class Parser:
                 raise _bad("There is more than one Content-Length.")
             _check_value(key, value)
             seen[key] = value
+        if "HTTP_HOST" not in seen and version == "HTTP/1.1":
+            raise _bad("There is no Host.")
         if "HTTP_TRANSFER_ENCODING" in seen:
             if "CONTENT_LENGTH" in seen:
                 raise _bad("Content-Length and Transfer-Encoding exclude each other.")

@@ -112,11 +112,14 @@ class Call(Job):
             )
             return
         if isinstance(error, HTTPError):
-            logger.debug("%s %s: %s", request.method, request.target, error)
+            level = logging.ERROR if error.status >= 500 else logging.DEBUG
+            logger.log(level, "%s %s: %s", request.method, request.target, error.__cause__ or error)
         elif isinstance(error, ApplicationMistake):
             logger.error("%s %s: %s", request.method, request.target, error)
         else:
-            logger.error("%s %s: %s", request.method, request.target, repr(error), exc_info=error)
+            # Its name, not its text, which is the application's code; logging guards itself against that.
+            kind = type(error).__name__
+            logger.error("%s %s: %s", request.method, request.target, kind, exc_info=error)
         if self._complete:
             return
         if self._started:
@@ -145,6 +148,8 @@ class Call(Job):
             try:
                 if self._started and exc_info[1] is not None:
                     raise exc_info[1].with_traceback(exc_info[2])
+                if self._started:
+                    raise ApplicationMistake("PEP 3333 asks for start_response before the body is sent")
             finally:
                 exc_info = None  # no circle through the traceback's frames
         elif self._head is not None:
@@ -159,14 +164,14 @@ class Call(Job):
         """Send a piece at once (PEP 3333, "The write() Callable"). Raises ClientDisconnected."""
         if not isinstance(data, bytes):
             raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(data).__name__}")
-        if not data or self._complete:
+        if not data:
             return
         if not self._started:
             self._start(data)
-        elif self._left is None:
-            self._outbox.send(chunk(data) if self._chunked else data)
-        else:
+        elif self._left is not None:
             self._send_counted(b"", data)
+        elif not self._complete:
+            self._outbox.send(chunk(data) if self._chunked else data)
 
     # How its result becomes bytes.
 
@@ -181,11 +186,11 @@ class Call(Job):
                 f"PEP 3333 asks for an iterable of bytes as the result, not {type(result).__name__}"
             ) from None
         for piece in pieces:
-            if self._complete:
-                # Everything declared has been sent; PEP 3333: stop iterating then.
-                self._warn_of_excess(piece)
-                return
+            complete = self._complete
             self.write(piece)
+            if complete:
+                # One piece more than there may be, to let the application end by itself; PEP 3333: stop then.
+                return
         self._end()
 
     def _send_whole(self, pieces: list[bytes] | tuple[bytes, ...]) -> None:
@@ -226,14 +231,18 @@ class Call(Job):
     def _send_counted(self, start: bytes, data: bytes) -> None:
         """Send ``data`` as far as it was declared, and the end with its last byte."""
         assert self._left is not None
-        if len(data) > self._left:
-            self._warn_of_excess(data[self._left :])
+        excess = len(data) - self._left
+        if excess > 0:
             data = data[: self._left]
         self._left -= len(data)
-        if self._left == 0:
-            self._finish(start + data, self._keep_alive)
-        else:
+        if self._left > 0:
             self._outbox.send(start + data)
+        elif not self._complete:
+            self._finish(start + data, self._keep_alive)
+        if excess > 0:
+            raise ApplicationMistake(
+                f"PEP 3333 asks for no more bytes than Content-Length declares; {excess} are left out"
+            )
 
     def _end(self) -> None:
         """Send the end, now that the application has no more to give."""
@@ -281,11 +290,3 @@ class Call(Job):
                     name,
                 )
         return start, keep_alive
-
-    def _warn_of_excess(self, excess: bytes) -> None:
-        if excess:
-            logger.warning(
-                "%s %s: the application gave more bytes than its Content-Length declares; they are cut",
-                self._request.method,
-                self._request.target,
-            )

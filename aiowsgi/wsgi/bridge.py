@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
 from threading import Event, Lock
@@ -82,7 +83,8 @@ class Inbox:
     def __del__(self) -> None:
         # The client left before the application was called, which would have closed it.
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what the disk had no room for, it has no room for now
+                self._file.close()
 
 
 # Guarantees:
@@ -90,12 +92,12 @@ class Inbox:
 # - Every piece reaches the loop once and in order; the end, or the cut, comes behind the last one.
 # - The loop is told at least once after the last change: the thread changes first and looks at ``_told`` then,
 #   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
-# - At most ``memory`` bytes wait in memory and ``file`` bytes on disk; past that the thread waits, and goes on
-#   when the client has taken enough, or has left.
+# - At most ``memory`` bytes and one piece wait in memory, and ``file`` bytes on disk; past that the thread waits,
+#   and goes on when the client has taken enough, or has left.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
+# - What a range of the file covered is never written over.
 #
-# ``_pieces`` is guarded by the lock where its last piece may still grow (on disk); else each side uses single
-# operations of the deque.
+# Each side uses single operations of the deque. The lock is for what is more: a range that grows, and ``_room``.
 
 
 class Outbox(Delivery):
@@ -193,9 +195,10 @@ class Outbox(Delivery):
 
     def _spool(self, data: bytes) -> bool:
         """Write ``data`` to the temporary file; False where it has no room for it, or the disk has none."""
-        with self._lock:
-            if self._ranges_made == self._ranges_taken:
-                self._offset = 0  # nothing in the file is still to be sent
+        if self._ranges_made == self._ranges_taken:
+            # Nothing in the file is still to be sent. It is not used again: sendfile(2) lends the file's own
+            # pages to the socket, so what the client has not received yet would change.
+            self._file, self._offset = None, 0
         if self._offset + len(data) > self._file_limit:
             return False
         try:
@@ -208,7 +211,10 @@ class Outbox(Delivery):
         except OSError:
             return False
         with self._lock:
-            last = self._pieces[-1] if self._pieces else None
+            try:
+                last = self._pieces[-1]
+            except IndexError:  # the loop has taken them all
+                last = None
             # Small pieces join the range that still waits, so that their number has no weight.
             if isinstance(last, FileRange) and last.offset + last.count == self._offset:
                 last.count += len(data)
@@ -221,7 +227,6 @@ class Outbox(Delivery):
     def _wait_for_room(self) -> None:
         with self._lock:
             room = self._room = Event()
-        self._tell()
         if self._sent - self._taken > self._memory and not self.gone:
             room.wait()
         if self.gone:
@@ -236,10 +241,13 @@ class Outbox(Delivery):
 
     def take(self) -> bytes | FileRange | None:
         """Return the next piece, None when there is none now. Its cost stays counted until ``took``."""
-        if self._file is None:
-            return self._pieces.popleft() if self._pieces else None
-        with self._lock:
-            return self._pieces.popleft() if self._pieces else None
+        if not self._pieces:
+            return None
+        piece = self._pieces.popleft()
+        if isinstance(piece, FileRange):
+            with self._lock:
+                pass  # the thread may have found it at the end, and be making it longer
+        return piece
 
     def put(self, file_range: FileRange, keep_alive: bool) -> None:
         """Put a whole ready answer's content on its way, from the loop itself."""

@@ -14,6 +14,8 @@ logger = logging.getLogger("aiowsgi.pool")
 class Job(Protocol):
     """One piece of blocking work."""
 
+    __slots__ = ()
+
     def run(self) -> None:
         """Do it. Called in a pool thread."""
 
@@ -24,6 +26,8 @@ class Job(Protocol):
 class Delivery(Protocol):
     """Something a thread has for the event loop."""
 
+    __slots__ = ()
+
     def deliver(self) -> None:
         """Take it. Called on the event loop."""
 
@@ -31,12 +35,14 @@ class Delivery(Protocol):
 # Guarantees:
 #
 # - A job that ``submit`` accepted is run once, by one thread, in the order of submission. One that is refused
-#   is not run.
+#   is not run. Only the loop submits.
+# - A job that fails, and even one whose ``failed`` does, ends no thread.
 # - What a thread hands over is delivered once, on the event loop, in the order it was handed over.
 # - One wake-up of the loop serves everything handed over since the last one. None is lost: a thread appends
-#   first and looks at ``_woken`` then, the loop clears ``_woken`` first and empties the deque then; so either
-#   the thread finds the flag down and wakes the loop, or the loop has yet to empty the deque. Two threads may
-#   both find it down: the second wake-up finds nothing to do.
+#   first and looks at ``_woken`` then, the loop clears ``_woken`` first and takes what the deque holds then; so
+#   either the thread finds the flag down and wakes the loop, or the loop has yet to count the deque. Two
+#   threads may both find it down: the second wake-up may find nothing to do.
+# - What comes while a batch is delivered waits for its own wake-up, so the loop has its turn between.
 # - A delivery that fails is logged and does not stop those behind it.
 #
 # ``queue.SimpleQueue`` and ``collections.deque`` are safe between threads in their single operations.
@@ -122,14 +128,20 @@ class Pool:
             try:
                 job.run()
             except BaseException as error:  # noqa: BLE001 - the edge of the thread
-                job.failed(error)
+                self._tell(job, error)
             # A thread that waits for its next job must not keep the last one's request and answer alive.
             del job
+
+    def _tell(self, job: Job, error: BaseException) -> None:
+        try:
+            job.failed(error)
+        except Exception:
+            logger.exception("%r could not deal with its failure", job)
 
     def _deliver(self) -> None:
         self._woken = False
         done = self._done
-        while done:
+        for _ in range(len(done)):
             delivery = done.popleft()
             try:
                 delivery.deliver()

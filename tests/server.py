@@ -1,0 +1,127 @@
+"""``aiowsgi serve`` as a user runs it: a process of its own, up to the line that says where it listens."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Condition, Thread
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 30.0  # seconds; past it a test fails, and no test waits for it
+
+
+class RunningServer:
+    """A context manager: the server runs and listens inside the block, and is gone behind it.
+
+    At the end of the block it is asked to stop by SIGTERM and has to exit with status 0; where the block, or
+    the start, fails, it is killed. Whatever it is told, it listens on a free port of 127.0.0.1 unless the
+    arguments say ``--bind``.
+    """
+
+    _process: subprocess.Popen[str]
+    _reader: Thread
+
+    def __init__(self, *arguments: str, cwd: Path = ROOT, **variables: str) -> None:
+        """``arguments`` are those behind ``aiowsgi serve``; ``variables`` are added to the environment.
+
+        Modules of this project are found from any ``cwd``.
+        """
+        bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
+        self._command = [sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind]
+        self._cwd = cwd
+        # Not the tester's settings; but what the coverage of subprocesses travels by.
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith("AIOWSGI_")}
+        path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
+        self._environment = {**inherited, "PYTHONPATH": path, **variables}
+        self._said = ""
+        self._silent = False  # no process of it is left to say anything
+        self._changed = Condition()
+        self.url = ""  # where it listens, the first of the addresses: http://127.0.0.1:8000 or unix:/path
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._cwd,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="backslashreplace",
+            process_group=0,  # so that its workers can be killed with it
+        )
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            self.url = self.until(r"^listening on (\S+)$")[1]
+        except AssertionError:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                status = self.stop()
+                assert status == 0, f"exit status {status}\n{self.log()}"
+        finally:
+            self._kill()
+
+    @property
+    def pid(self) -> int:
+        """Of the parent of the workers."""
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def log(self) -> str:
+        """Return all that was read so far of what its processes have said, on standard output and error."""
+        with self._changed:
+            return self._said
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Wait until ``pattern``, where ^ and $ stand at every line's ends, is found in the log; return the match."""
+        search = re.compile(pattern, re.MULTILINE).search
+        with self._changed:
+            self._changed.wait_for(lambda: self._silent or search(self._said), PATIENCE)
+            found = search(self._said)
+        assert found is not None, f"no {pattern!r} in:\n{self.log()}"
+        return found
+
+    def stop(self) -> int:
+        """Ask it to stop by SIGTERM, unless it has ended; wait until all its processes are gone.
+
+        Returns the exit status; the log is complete then.
+        """
+        self._process.send_signal(signal.SIGTERM)
+        status = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._silent, f"a worker is left\n{self.log()}"
+        return status
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._changed:
+                    self._said += line
+                    self._changed.notify_all()
+        with self._changed:
+            self._silent = True
+            self._changed.notify_all()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None or self._reader.is_alive():
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._reader.join()
