@@ -209,7 +209,35 @@ async def test_content_that_nobody_wants_is_read_past() -> None:
         assert client.state == State.DISCARDING
         client.send(b"56789" + GET % b"next")
         assert client.sent.endswith(b"/next!")
-        assert client.state == State.IDLE
+        assert client.state.name == "IDLE"
+
+
+async def test_many_pipelined_requests_with_content_that_nobody_wants_do_not_nest() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send((POST % (b"", 3) + b"abc") * 2000 + GET % b"end")
+        answers = await client.receive(b"/end!")
+        assert answers.count(b"HTTP/1.1 405 ") == 2000
+
+
+async def test_a_request_behind_a_lookup_that_led_to_a_full_queue_is_answered() -> None:
+    gate = Gate()
+    job = Applied(gate)
+
+    class Late:
+        def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+            return Disk(job.handle(request, script_name, path_info))
+
+    with Server(Late(), threads=1, limits=Limits(queue=1)) as server:
+        running, waiting, third = server.connect(), server.connect(), server.connect()
+        running.send(GET % b"running")
+        assert await happens(gate.entered)
+        waiting.send(GET % b"waiting")
+        await third.until_true(lambda: server.pool.waiting == 1)
+        third.send(GET % b"1" + GET % b"2")
+        await third.until(lambda: third.sent.count(b"HTTP/1.1 503 ") == 2)
+        gate.open.set()
+        await waiting.receive(b"GET /waiting .")
 
 
 async def test_much_content_that_nobody_wants_ends_the_connection() -> None:
@@ -360,7 +388,7 @@ async def test_draining_closes_idle_connections_and_lets_others_finish() -> None
         await idle.until(lambda: idle.lost)
         assert not busy.lost
         gate.open.set()
-        await busy.closed()
+        assert b"\r\nConnection: close\r\n" in await busy.closed()
         busy.send_eof()
         await server.shared.drained.wait()
         assert not server.shared.connections

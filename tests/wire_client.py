@@ -138,6 +138,12 @@ class Client:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def until_true(self, condition: Callable[[], object]) -> None:
+        """Wait until the loop's own turns make ``condition`` true."""
+        async with asyncio.timeout(WAIT):
+            while not condition():
+                await asyncio.sleep(0)
+
     async def until_reading(self) -> None:
         """Wait until the connection reads on."""
         await self.until(lambda: self.transport.reading)

@@ -21,8 +21,8 @@ def _quoted(text: str) -> str:
 class AccessLog:
     """Lines on their way to a file descriptor, which the event loop never writes to itself.
 
-    ``write`` and ``deliver`` run on the loop, ``run`` and ``failed`` in a thread. The thread has ``_batch`` from the
-    submission to the delivery, the loop ``_waiting`` at all times.
+    ``write`` and ``deliver`` run on the loop, ``run`` and ``failed`` in a thread. From the submission to the delivery
+    the thread has ``_batch``, ``_owed`` and ``_failing`` and may read ``_stamp``; the rest is the loop's.
     """
 
     def __init__(
@@ -37,12 +37,17 @@ class AccessLog:
         self._hand_over = hand_over
         self._waiting: list[str] = []
         self._batch: list[str] = []
-        self._left_out = 0
+        self._left_out = 0  # lines that nobody will see
+        self._owed = 0  # how many of them the batch tells
+        self._failing = False  # the last batch could not be written
         self._second = 0
         self._stamp = ""
 
     def write(self, client: str, request: Request, status: int, size: int, seconds: float) -> None:
-        """Note one answer: ``size`` is bytes on the wire, head included, ``seconds`` from the head to the last of them."""
+        """Note one answer.
+
+        ``size`` is bytes on the wire, head included; ``seconds`` go from the request's head to the last of them.
+        """
         if len(self._waiting) >= MOST_WAITING:
             self._left_out += 1
             return
@@ -58,33 +63,42 @@ class AccessLog:
         if not self._batch:
             self._begin()
 
-    def _begin(self) -> None:
+    def _take_batch(self) -> None:
         self._batch, self._waiting = self._waiting, []
-        if self._left_out:
-            self._batch.append(f"- - - [{self._stamp}] {self._left_out} lines were left out\n")
-            self._left_out = 0
+        self._owed, self._left_out = self._left_out, 0
+
+    def _begin(self) -> None:
+        self._take_batch()
         self._submit(self)
 
     def run(self) -> None:
         """Write the batch. Raises OSError."""
         self._write_batch()
+        self._failing = False
         self._hand_over(self)
 
     def _write_batch(self) -> None:
-        data = memoryview("".join(self._batch).encode("ascii"))
+        text = "".join(self._batch)
+        if self._owed:
+            text += f"- - - [{self._stamp}] {self._owed} lines were left out\n"
+        data = memoryview(text.encode("ascii", "backslashreplace"))
         while data:
             data = data[os.write(self._descriptor, data) :]
 
     def finish(self) -> None:
         """Write what still waits, now that the thread has ended. Raises OSError."""
-        self._batch, self._waiting = self._waiting, []
+        self._take_batch()
         self._write_batch()
 
     def failed(self, error: BaseException) -> None:
-        logger.error("the access log could not be written: %s", error)
+        if not self._failing:  # once, not for every batch while the disk is full
+            logger.error("the access log cannot be written, and its lines are left out: %s", error)
+        self._failing = True
         self._hand_over(self)
 
     def deliver(self) -> None:
-        self._batch = []
+        if self._failing:
+            self._left_out += self._owed + len(self._batch)
+        self._batch, self._owed = [], 0
         if self._waiting:
             self._begin()

@@ -113,10 +113,10 @@ class Connection(Served):
             self._receive_content(data)
         elif self.state != CLOSING:
             self._buffer = self._buffer + data if self._buffer else data
-            if self.state <= HEAD:
-                self._read_on()
-            if len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
-                self._transport.pause_reading()
+        if self.state <= HEAD:
+            self._read_on()
+        if len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Return whether the transport stays open: a client that sends no more may still wait for its answer."""
@@ -137,7 +137,8 @@ class Connection(Served):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        if self.state == ANSWERING:
+        self._unsent = 0
+        if self.state == ANSWERING and self._content is None:
             self.deadline = NEVER
         if isinstance(self._file, FileReader):
             self._file.resume()
@@ -149,7 +150,7 @@ class Connection(Served):
             self._read_on()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.state == ANSWERING and self._shared.log is not None:
+        if self.state == ANSWERING:
             self._log(499)  # as nginx calls it: the client closed the connection first
         shared = self._shared
         self._move(Event.LOST)
@@ -183,6 +184,8 @@ class Connection(Served):
     def drain(self) -> None:
         if self.state == IDLE:
             self._close()
+        elif self._outbox is not None:
+            self._outbox.keep_alive = False
 
     def _await_client(self) -> None:
         """Set the deadline for a client that has to take bytes before anything goes on."""
@@ -237,6 +240,7 @@ class Connection(Served):
         shared = self._shared
         if shared.log is not None:
             self._began = shared.loop.time()
+            self._know_client()
         if request.target == "*":
             self._respond(Response(200, _ANY_METHOD))
             return
@@ -283,7 +287,6 @@ class Connection(Served):
             if ended:
                 self._move(Event.CONTENT_END)
                 self._request = _UNREAD
-                self._read_on()
             return
         assert self._inbox is not None
         self._inbox.add(piece)
@@ -326,9 +329,7 @@ class Connection(Served):
             limits = shared.limits
             outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
-            if self._client is None:
-                self._client = _address(self._transport)
-            answer.accept(outbox, self._inbox, self._server, self._client, shared.debug)
+            answer.accept(outbox, self._inbox, self._server, self._know_client(), shared.debug)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         if not accepted:
@@ -349,9 +350,10 @@ class Connection(Served):
         answer = self._ask(candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)
-            self._read_on()
         else:
             self._submit(answer, candidates)
+        if self.state == IDLE:
+            self._read_on()
 
     def _respond(self, response: Response) -> None:
         """Write a ready answer."""
@@ -449,8 +451,7 @@ class Connection(Served):
 
     def _answered(self, status: int, keep_alive: bool) -> None:
         """Go on behind an answer that was given to the transport whole."""
-        if self._shared.log is not None:
-            self._log(status)
+        self._log(status)
         self._inbox = None
         if not keep_alive:
             self._last()
@@ -504,19 +505,17 @@ class Connection(Served):
     def _log(self, status: int) -> None:
         shared = self._shared
         if shared.log is not None:
-            if self._client is None:
-                self._client = _address(self._transport)
-            shared.log.write(
-                self._client[0], self._request, status, self._sent, shared.loop.time() - self._began
-            )
+            seconds = shared.loop.time() - self._began if self._began else 0.0
+            shared.log.write(self._know_client()[0], self._request, status, self._sent, seconds)
+
+    def _know_client(self) -> tuple[str, str]:
+        """Return the client's address and port; empty for a Unix socket, which has none."""
+        if self._client is None:
+            name = self._transport.get_extra_info("peername")
+            self._client = (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")
+        return self._client
 
 
 def _bytes(response: Response) -> bytes:
     assert isinstance(response.content, bytes)
     return response.content
-
-
-def _address(transport: asyncio.Transport) -> tuple[str, str]:
-    """Return the client's address and port; empty for a Unix socket, which has none."""
-    name = transport.get_extra_info("peername")
-    return (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")

@@ -17,7 +17,7 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 
 def written(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer by ``write``, and by a file behind it."""
+    """Answer by ``write``, and by what is returned."""
     write = start_response("200 OK", [("Content-Type", "text/plain")])
     write(b"written, then ")
     return [b"returned"]
