@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 30.0  # seconds; past it a test fails, and no test waits for it
+PATIENCE = 15.0  # seconds; past it a test fails, and no test waits for it
 
 
 class RunningServer:

@@ -83,7 +83,6 @@ def request_for(raw_path: str) -> Request:
     request.query = ""
     request.fields = {"HTTP_HOST": "localhost"}
     request.keep_alive, request.content_length = True, 0
-    request.chunked = request.expect_continue = False
     return request
 
 

@@ -18,15 +18,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 _is_token = re.compile(TOKEN).fullmatch
+_is_content_length = re.compile("[0-9]{1,18}").fullmatch
 _is_value = re.compile(VALUE).fullmatch
 # RFC 9110 section 15: a final status. An application has no way to send 1xx (PEP 3333), and 101 would promise
 # a protocol that nobody here speaks.
 _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
-# What the name of a field means to framing.
-_PLAIN, _CONTENT_LENGTH, _HOP_BY_HOP = range(3)
-_DATE, _SERVER = 4, 8  # bits, for a response may have both
+# What the name of a field means to framing. The first two are bits, for a response may have both.
+_PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP = 0, 1, 2, 4, 8
 
 # PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
 _KINDS = {
@@ -61,9 +61,12 @@ class _FieldLines(Memo[Field, tuple[bytes, int]]):
             raise ValueError(
                 f"PEP 3333 asks for latin-1 field values without control characters; {name}: {value!r} is none"
             )
+        kind = _KINDS.get(name.lower(), _PLAIN)
+        if kind == _CONTENT_LENGTH and _is_content_length(value) is None:
+            raise ValueError(f"PEP 3333 asks for a Content-Length of digits only, not {value!r}")
         line = f"{name}: {value}\r\n".encode("latin-1")
         lasting = len(line) <= 256 and SECRET.search(name) is None
-        return (line, _KINDS.get(name.lower(), _PLAIN)), lasting
+        return (line, kind), lasting
 
 
 class _StatusLines(Memo[str, tuple[bytes, int]]):
@@ -81,18 +84,19 @@ class _StatusLines(Memo[str, tuple[bytes, int]]):
 _field_lines = _FieldLines()
 _status_lines = _StatusLines(size=64)
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
-_clock_lines: tuple[int, bytes, bytes] = (0, b"", b"")
+_clock_lines: tuple[int, tuple[bytes, bytes, bytes, bytes]] = (0, (b"", b"", b"", b""))
 
 
-def _date_and_server() -> tuple[int, bytes, bytes]:
-    """Return this second, its Date and Server lines, and its Date line alone (RFC 9110 section 6.6.1)."""
+def _date_and_server(own: int) -> bytes:
+    """Return the Date and Server lines, without those that are in ``own`` (RFC 9110 section 6.6.1)."""
     global _clock_lines
-    lines = _clock_lines
+    second, lines = _clock_lines
     now = int(time())
-    if lines[0] != now:
-        date = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
-        lines = _clock_lines = (now, date + b"Server: aiowsgi\r\n", date)
-    return lines
+    if second != now:
+        date, server = f"Date: {formatdate(now, usegmt=True)}\r\n".encode(), b"Server: aiowsgi\r\n"
+        lines = (date + server, server, date, b"")
+        _clock_lines = (now, lines)
+    return lines[own]
 
 
 def field_lines(fields: Iterable[Field]) -> bytes:
@@ -120,8 +124,8 @@ class Head:
         self.content_length = None
         self.keep_alive = True
         self.dropped: list[str] = []
-        lines = [status_line]
-        date_and_server = 0
+        self._lines = lines = [status_line]
+        own = 0
         for field in fields:
             try:
                 line, kind = _field_lines[field]
@@ -129,29 +133,16 @@ class Head:
                 raise ValueError(
                     f"PEP 3333 asks for header fields as (name, value) tuples of str, not {field!r}"
                 ) from None
-            if kind == _PLAIN:
+            if kind <= _SERVER:
                 lines.append(line)
-            elif kind == _CONTENT_LENGTH:
-                self._declare(field[1])
-            elif kind >= _DATE:
-                lines.append(line)
-                date_and_server |= kind
-            else:
+                own |= kind
+            elif kind == _HOP_BY_HOP:
                 self._drop(*field)
-        if date_and_server == 0:
-            lines.append(_date_and_server()[1])
-        elif date_and_server == _SERVER:
-            lines.append(_date_and_server()[2])
-        elif date_and_server == _DATE:
-            lines.append(b"Server: aiowsgi\r\n")
-        self._lines = lines
-
-    def _declare(self, length: str) -> None:
-        if self.content_length is not None:
-            raise ValueError("PEP 3333 asks for one Content-Length, and this response has two")
-        if not (length.isascii() and length.isdigit() and len(length) <= 18):
-            raise ValueError(f"PEP 3333 asks for a Content-Length of digits only, not {length!r}")
-        self.content_length = int(length)
+            elif self.content_length is None:
+                self.content_length = int(field[1])
+            else:
+                raise ValueError("PEP 3333 asks for one Content-Length, and this response has two")
+        lines.append(_date_and_server(own))
 
     def _drop(self, name: str, value: str) -> None:
         options = tokens(value) if name.lower() == "connection" else []
@@ -205,7 +196,7 @@ def response_head(response: Response, request: Request, keep_alive: bool) -> byt
             _STATUS_LINES[status],
             response.fields,
             length,
-            _date_and_server()[1],
+            _date_and_server(0),
             _end_of_head(request, keep_alive),
         )
     )

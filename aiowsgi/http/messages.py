@@ -36,9 +36,7 @@ class Request:
     """
 
     __slots__ = (
-        "chunked",
         "content_length",
-        "expect_continue",
         "fields",
         "keep_alive",
         "method",
@@ -57,16 +55,30 @@ class Request:
     version: str  # "HTTP/1.1" or "HTTP/1.0": the version to answer with and to put in SERVER_PROTOCOL
     fields: dict[str, str]
     keep_alive: bool  # may the connection be used again, as far as the client is concerned
-    content_length: int  # bytes of content; 0 while ``chunked``, whose length only its end tells
-    chunked: bool
-    expect_continue: bool  # the client waits for "100 Continue" before it sends the content
+    content_length: int  # bytes of content, UNKNOWN until its end has come if it is chunked
+
+    UNKNOWN = -1
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} {self.version}>"
 
     @property
     def has_content(self) -> bool:
-        return self.chunked or self.content_length > 0
+        return self.content_length != 0
+
+    def know_length(self, size: int) -> None:
+        """Note that the content has come whole, ``size`` bytes."""
+        self.content_length = size
+        self.fields["CONTENT_LENGTH"] = str(size)
+
+    @property
+    def chunked(self) -> bool:
+        return self.content_length == self.UNKNOWN
+
+    @property
+    def expect_continue(self) -> bool:
+        """Whether the client waits for "100 Continue" before it sends the content (RFC 9110 section 10.1.1)."""
+        return "HTTP_EXPECT" in self.fields and self.version == "HTTP/1.1" and self.has_content
 
 
 class File(Protocol):

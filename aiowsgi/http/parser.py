@@ -9,7 +9,7 @@ Content-Length more than once or together with Transfer-Encoding, Transfer-Encod
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -63,26 +63,28 @@ def _is_dropped(name: str) -> bool:
     return "_" in name or name.lower() == "proxy"
 
 
-def _check_value(key: str, value: str) -> None:
-    """Raise HTTPError for a value that must be of a form (RFC 9110 sections 7.2 and 8.6)."""
-    if key == "HTTP_HOST":
-        if not is_host(value):
-            raise _bad("The value of Host is no host.")
-    elif key == "CONTENT_LENGTH" and _is_content_length(value) is None:
-        raise _bad("The value of Content-Length is no number of bytes.")
+# Values that must be of a form (RFC 9110 sections 7.2 and 8.6): what tells, and what to say if it is not.
+_FORMS: dict[str, tuple[Callable[[str], object], str]] = {
+    "HTTP_HOST": (is_host, "The value of Host is no host."),
+    "CONTENT_LENGTH": (_is_content_length, "The value of Content-Length is no number of bytes."),
+}
 
 
-class _Names(Memo[bytes, tuple[str, bool]]):
-    """A field name as it was sent -> its CGI name, and whether its values are secret. Raises _NotFast."""
+class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
+    """A field name as it was sent -> its CGI name, what its values must pass, and whether they may be remembered.
 
-    def compute(self, key: bytes) -> tuple[tuple[str, bool], bool]:
+    Raises _NotFast.
+    """
+
+    def compute(self, key: bytes) -> tuple[tuple[str, Callable[[str], object] | None, bool], bool]:
         if _is_name(key) is None:
             raise _NotFast
         name = key.decode("ascii")
         cgi_name = _cgi_name(name)
         if cgi_name in _NOT_FAST or _is_dropped(name):
             raise _NotFast
-        return (cgi_name, SECRET.search(name) is not None), len(key) <= _LONGEST_KNOWN_LINE
+        form = _FORMS[cgi_name][0] if cgi_name in _FORMS else None
+        return (cgi_name, form, SECRET.search(name) is None), len(key) <= _LONGEST_KNOWN_LINE
 
 
 class _FieldLines(Memo[bytes, tuple[str, str]]):
@@ -94,15 +96,16 @@ class _FieldLines(Memo[bytes, tuple[str, str]]):
 
     def compute(self, key: bytes) -> tuple[tuple[str, str], bool]:
         name, colon, rest = key.partition(b":")
-        if not colon or _bad_value(rest):
-            raise _NotFast
-        cgi_name, secret = self._names[name]
+        cgi_name, form, lasting = self._names[name]
         value = rest.strip(b" \t").decode("latin-1")
-        try:
-            _check_value(cgi_name, value)
-        except HTTPError:
-            raise _NotFast from None
-        return (cgi_name, value), not secret and len(key) <= _LONGEST_KNOWN_LINE
+        # isprintable is the quicker test, and the stricter one: a tab or obs-text takes the other.
+        if (
+            not colon
+            or (not value.isprintable() and _bad_value(rest))
+            or (form is not None and not form(value))
+        ):
+            raise _NotFast
+        return (cgi_name, value), lasting and len(key) <= _LONGEST_KNOWN_LINE
 
 
 class _RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
@@ -222,25 +225,24 @@ class Parser:
 
         Raises HTTPError, with ``close``: 400, 413, 414, 417, 431, 501 or 505.
         """
+        if self._fast and data.endswith(b"\r\n\r\n"):
+            # Most often this is one whole head and nothing else. If not, one of its lines is empty, and no field.
+            try:
+                return self._read_fast(data[:-4], len(data))
+            except _NotFast:
+                pass
         begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line may stand before
         end = data.find(b"\r\n\r\n", max(begin, start - 3))
         if end < 0 or end - begin > self._limits.head:
             self._check_unfinished(data[begin:], max(0, start - begin - 2))
             return None
-        lines = data[begin:end].split(b"\r\n")
-        if len(lines[0]) > self._limits.request_line:
-            raise HTTPError(414, close=True)
-        if len(lines) > self._limits.fields + 1:
-            raise HTTPError(431, close=True)
-        if self._fast:
+        size = end + 4
+        if self._fast and (begin or size < len(data)):
             try:
-                request = self._read_fast(lines)
+                return self._read_fast(data[begin:end], size)
             except _NotFast:
                 pass
-            else:
-                length = request.content_length
-                return request, CountedContent(length) if length else None, end + 4
-        return (*self._read_reference(data[begin : end + 4], lines), end + 4)
+        return self._read_reference(data[begin:size], size)
 
     def _check_unfinished(self, data: bytes, start: int) -> None:
         """Refuse at once what cannot become a good head (RFC 9112 section 2.2).
@@ -273,7 +275,11 @@ class Parser:
 
     # The fast road.
 
-    def _read_fast(self, lines: list[bytes]) -> Request:
+    def _read_fast(self, head: bytes, size: int) -> tuple[Request, ContentReader | None, int]:
+        limits = self._limits
+        lines = head.split(b"\r\n")
+        if len(lines) > limits.fields + 1 or len(lines[0]) > limits.request_line or len(head) > limits.head:
+            raise _NotFast
         request = Request()
         (
             request.method,
@@ -284,9 +290,9 @@ class Parser:
             request.version,
         ) = self._request_lines[lines[0]]
         known = self._field_lines
-        pairs = [known[line] for line in lines[1:]]
-        fields = dict(pairs)
-        if len(fields) != len(pairs):
+        fields = dict(map(known.__getitem__, lines[1:]))
+        if len(fields) != len(lines) - 1:
+            pairs = [known[line] for line in lines[1:]]
             names = [name for name, _ in pairs]
             if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
                 raise _NotFast
@@ -294,11 +300,17 @@ class Parser:
         if "HTTP_HOST" not in fields and request.version == "HTTP/1.1":
             raise _NotFast
         self._complete(request, fields)
-        return request
+        length = request.content_length
+        return request, CountedContent(length) if length else None, size
 
     # h11's road.
 
-    def _read_reference(self, head: bytes, lines: list[bytes]) -> tuple[Request, ReferenceContent | None]:
+    def _read_reference(self, head: bytes, size: int) -> tuple[Request, ContentReader | None, int]:
+        lines = head[:-4].split(b"\r\n")
+        if len(lines[0]) > self._limits.request_line:
+            raise HTTPError(414, close=True)
+        if len(lines) > self._limits.fields + 1:
+            raise HTTPError(431, close=True)
         version = self._check_request_line(lines[0])
         if _bad_line_end(head):
             raise _bad("A line of the head does not end with CRLF, or is folded.")
@@ -325,11 +337,11 @@ class Parser:
         request.raw_path, _, request.query = path.partition("?")
         request.path = _decode_path(request.raw_path)
         self._complete(request, fields)
-        request.chunked = chunked
-        request.expect_continue = expectation is not None and version == "HTTP/1.1" and request.has_content
+        if chunked:
+            request.content_length = Request.UNKNOWN
         if not request.has_content:
-            return request, None
-        return request, ReferenceContent(reference, ChunkGate(self._limits.head) if chunked else None)
+            return request, None, size
+        return request, ReferenceContent(reference, ChunkGate(self._limits.head) if chunked else None), size
 
     def _check_fields(self, lines: list[bytes], version: str) -> None:
         """Refuse what h11 forgives in the fields that say whom the request is for and where it ends."""
@@ -344,7 +356,8 @@ class Parser:
             key = _cgi_name(name)
             if key == "CONTENT_LENGTH" and key in seen:
                 raise _bad("There is more than one Content-Length.")
-            _check_value(key, value)
+            if key in _FORMS and not _FORMS[key][0](value):
+                raise _bad(_FORMS[key][1])
             seen[key] = value
         if "HTTP_HOST" not in seen and version == "HTTP/1.1":
             raise _bad("There is no Host.")
@@ -365,7 +378,6 @@ class Parser:
         request.fields = fields
         connection = fields.get("HTTP_CONNECTION")
         request.keep_alive = connection == "keep-alive" or _persists(request.version, connection)
-        request.chunked = request.expect_continue = False
         length = fields.get("CONTENT_LENGTH")
         request.content_length = 0
         if length is not None:

@@ -74,10 +74,11 @@ class WSGIServer:
     def handle_request(self) -> None:
         """Serve until one request has been answered."""
         with self._serving:
-            worker = self._make_worker(self._call_once)
-            self._worker = worker
-            worker.run(lambda: None)
-            self._worker = self._make_worker(self._call)
+            self._worker = self._make_worker(self._call_once)
+            try:
+                self._worker.run(lambda: None)
+            finally:
+                self._worker = self._make_worker(self._call)
 
     def shutdown(self) -> None:
         """Stop ``serve_forever``, which runs in another thread, and wait until it has returned."""

@@ -43,7 +43,7 @@ def _unread_request() -> Request:
     request.query = ""
     request.version = "HTTP/1.1"
     request.fields = {}
-    request.keep_alive = request.chunked = request.expect_continue = False
+    request.keep_alive = False
     request.content_length = 0
     return request
 
@@ -64,6 +64,7 @@ class Connection(Served):
         "_inbox",
         "_outbox",
         "_pending",
+        "_read_paused",
         "_request",
         "_scanned",
         "_sent",
@@ -85,6 +86,7 @@ class Connection(Served):
         self._buffer = b""  # bytes that came and were not understood yet
         self._scanned = 0  # how many of them were looked at in vain
         self._eof = False  # the client sends no more
+        self._read_paused = False  # too much of what came was not understood yet
         self._write_paused = False  # the transport holds as much as it should
         self._request: Request = _UNREAD
         self._content: ContentReader | None = None  # of the request, until its content's end
@@ -116,20 +118,15 @@ class Connection(Served):
         if self.state <= HEAD:
             self._read_on()
         if len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
+            self._read_paused = True
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Return whether the transport stays open: a client that sends no more may still wait for its answer."""
         self._eof = True
-        if self.state == ANSWERING and self._content is None:
-            return True
-        if self.state == ANSWERING:
-            logger.info(
-                "%s %s: the client left in the middle of its content",
-                self._request.method,
-                self._request.target,
-            )
-        return False
+        if self.state == IDLE:
+            return bool(self._buffer)  # requests that wait for their turn
+        return self.state == ANSWERING and self._content is None
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -150,9 +147,14 @@ class Connection(Served):
             self._read_on()
 
     def connection_lost(self, error: Exception | None) -> None:
+        shared = self._shared
         if self.state == ANSWERING:
             self._log(499)  # as nginx calls it: the client closed the connection first
-        shared = self._shared
+            if self._content is not None:
+                request = self._request
+                logger.info(
+                    "%s %s: the client left in the middle of its content", request.method, request.target
+                )
         self._move(Event.LOST)
         if self._outbox is not None:
             self._outbox.abandon()
@@ -225,9 +227,11 @@ class Connection(Served):
             self._buffer = data[size:] if len(data) > size else b""
             self._scanned = 0
             self._begin(request, content)
-        if (self._eof and self.state <= HEAD) or (self._shared.draining and self.state == IDLE):
+        ends = self._shared.draining or (self._eof and not self._buffer)
+        if (ends and self.state == IDLE) or (self._eof and self.state == HEAD):
             self._close()
-        elif not self._eof and len(self._buffer) <= self._shared.limits.pipelined:
+        elif self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
+            self._read_paused = False
             self._transport.resume_reading()
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
@@ -296,7 +300,7 @@ class Connection(Served):
         elif ended:
             assert self._pending is not None
             self.deadline = NEVER
-            self._request.content_length = self._inbox.size
+            self._request.know_length(self._inbox.size)
             pending, self._pending = self._pending, None
             self._submit(*pending)
         else:
@@ -320,18 +324,18 @@ class Connection(Served):
     # Answering.
 
     def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
-        """Hand the request, which has been read whole, to the pool."""
+        """Hand the request, which has been read whole, to a thread."""
         shared = self._shared
-        if isinstance(answer, Lookup):
-            job = LookUp(shared.disk, answer, partial(self._looked_up, answer, candidates))
-            accepted = shared.disk.submit(job)
-        else:
+        if isinstance(answer, Call):
             limits = shared.limits
             outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
             answer.accept(outbox, self._inbox, self._server, self._know_client(), shared.debug)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
+        else:
+            done = partial(self._looked_up, answer, candidates)
+            accepted = shared.disk.submit(LookUp(shared.disk, answer, done))
         if not accepted:
             self._outbox = None
             self._respond(error_response(HTTPError(503, fields=[("Retry-After", "1")])))
@@ -390,7 +394,7 @@ class Connection(Served):
 
     def _flush_and_read_on(self) -> None:
         self._flush()
-        if self.state == IDLE:
+        if self.state == IDLE and (self._buffer or self._eof or self._shared.draining):
             self._read_on()
 
     def _flush(self) -> None:

@@ -42,6 +42,7 @@ class FileSender:
         self._watched = -1
 
     def start(self) -> None:
+        self._progress()
         self._send(self._transport.get_extra_info("socket").fileno())
 
     def cancel(self) -> None:

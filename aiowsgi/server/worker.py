@@ -80,12 +80,14 @@ class Worker:
             # What exists now lasts as long as the process: the collector need not look at it again.
             gc.collect()
             gc.freeze()
-            ready()
-            await stop.wait()
-            for server in servers:
-                server.close()
-            await self._drain(shared)
-            sweep.cancel()
+            try:
+                ready()
+                await stop.wait()
+            finally:  # KeyboardInterrupt, too, gets here: it cancels this task
+                for server in servers:
+                    server.close()
+                await self._drain(shared)
+                sweep.cancel()
 
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
         config = self._config
@@ -141,6 +143,8 @@ class Worker:
                 logger.warning("%d connections did not end in time and are cut", len(shared.connections))
                 for connection in list(shared.connections):
                     connection.abort()
+                # What they leave behind, in the access log and in waiting threads, is seen to before those end.
+                await shared.drained.wait()
 
     def _close_pool(self, pool: Pool) -> None:
         if not pool.close(1.0):

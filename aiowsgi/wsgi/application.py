@@ -3,7 +3,9 @@
 import logging
 import traceback
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from types import TracebackType
+from typing import IO
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.http.framing import (
@@ -88,11 +90,7 @@ class Call(Job):
         """Call the application and send what it gives. In a pool thread."""
         if self._outbox.gone:
             return
-        try:
-            content = (self._inbox or Inbox()).open()
-        except OSError as error:
-            raise HTTPError(507, "The server has no room for this content.") from error
-        with content:
+        with self._content() as content:
             environ = make_environ(
                 self._server, self._client, self._request, self._script_name, self._path_info, content
             )
@@ -102,6 +100,14 @@ class Call(Job):
             finally:
                 if hasattr(result, "close"):
                     result.close()
+
+    def _content(self) -> IO[bytes]:
+        if self._inbox is None:
+            return BytesIO()
+        try:
+            return self._inbox.open()
+        except OSError as error:
+            raise HTTPError(507, "The server has no room for this content.") from error
 
     def failed(self, error: BaseException) -> None:
         """Answer, or break the answer off, for what ``run`` raised; log it. In the same thread."""

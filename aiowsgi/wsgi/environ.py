@@ -63,8 +63,6 @@ def make_environ(
     """
     environ = server.copy()
     environ |= request.fields
-    if request.has_content:
-        environ["CONTENT_LENGTH"] = str(request.content_length)
     environ["REQUEST_METHOD"] = request.method
     environ["SCRIPT_NAME"] = script_name
     environ["PATH_INFO"] = path_info

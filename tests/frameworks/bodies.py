@@ -15,7 +15,7 @@ LARGE = b"0123456789abcde\n" * (256 * 1024)
 DOWNLOAD = os.path.abspath("static/large.bin")
 
 RELEASED = Event()  # the client has asked for the pieces behind the first
-LEFT = Event()  # a stream was closed before its end
+LEFT = Event()  # an endless stream was closed
 
 
 def two_pieces() -> Iterator[bytes]:
@@ -26,14 +26,14 @@ def two_pieces() -> Iterator[bytes]:
 
 
 def endless() -> Iterator[bytes]:
-    """Give more than any client waits for, once ``RELEASED`` is set; set ``LEFT`` when closed before the end."""
+    """Give piece upon piece once ``RELEASED`` is set; set ``LEFT`` when closed."""
     RELEASED.clear()
     LEFT.clear()
     yield b"first\n"
     RELEASED.wait(PATIENCE)
     try:
-        for _ in range(16 * 1024):
-            yield b"0123456789abcdef" * 64
+        while True:
+            yield b"more\n"
     except GeneratorExit:
         LEFT.set()
         raise
@@ -46,5 +46,5 @@ def breaking() -> Iterator[bytes]:
 
 
 def was_left() -> bool:
-    """Wait until a stream was closed before its end, and tell whether that has come."""
+    """Wait until an endless stream was closed, and tell whether that has come."""
     return LEFT.wait(PATIENCE)

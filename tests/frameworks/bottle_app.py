@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from bottle import Bottle, redirect, request, response, static_file
 
@@ -59,7 +60,7 @@ def to_hello() -> None:
 def links() -> dict[str, str]:
     here = request.urlparts
     return {
-        "path": app.get_url("hello", name="Zoë"),
+        "path": app.get_url("hello", name=quote("Zoë")),
         "url": f"{here.scheme}://{here.netloc}{app.get_url('hello', name='you')}",
     }
 

@@ -28,7 +28,7 @@ class Facts:
             "address": request.remote_addr,
             "host": request.netloc,
             "url": request.url,
-            "script_name": request.app,
+            "script_name": request.root_path,
             "path": request.path,
             "q": request.get_param("q"),
         }
@@ -64,13 +64,13 @@ class Cookies:
 
 class Redirect:
     def on_get(self, request: Request, response: Response) -> None:
-        raise falcon.HTTPFound(f"{request.app}/hello/you")
+        raise falcon.HTTPFound(f"{request.root_path}/hello/you")
 
 
 class Links:
     def on_get(self, request: Request, response: Response) -> None:
         response.media = {
-            "path": f"{request.app}/hello/{quote('Zoë')}",
+            "path": f"{request.root_path}/hello/{quote('Zoë')}",
             "url": f"{request.prefix}/hello/you",
         }
 
@@ -111,7 +111,9 @@ class Download:
     def on_get(self, request: Request, response: Response) -> None:
         response.set_stream(open(bodies.DOWNLOAD, "rb"), os.path.getsize(bodies.DOWNLOAD))
 
-    on_head = on_get
+    def on_head(self, request: Request, response: Response) -> None:
+        # Falcon would forget the stream, open.
+        response.content_length = os.path.getsize(bodies.DOWNLOAD)
 
 
 app.add_route("/hello/{name}", Hello())

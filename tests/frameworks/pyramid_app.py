@@ -116,8 +116,11 @@ VIEWS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("GET", "/download", download),
 ]
 
-with Configurator() as config:
-    for method, pattern, view in VIEWS:
-        config.add_route(view.__name__, pattern)
-        config.add_view(view, route_name=view.__name__, request_method=method, renderer="json")
-    app = config.make_wsgi_app()
+
+def main(global_config: dict[str, str], **settings: str) -> Any:
+    """Return the application, as the factory of every Pyramid project does."""
+    with Configurator(settings=settings) as config:
+        for method, pattern, view in VIEWS:
+            config.add_route(view.__name__, pattern)
+            config.add_view(view, route_name=view.__name__, request_method=method, renderer="json")
+        return config.make_wsgi_app()

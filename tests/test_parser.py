@@ -1,0 +1,589 @@
+"""The two roads of the parser are equal, for any bytes in any pieces, and read what the corpus says they must."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from time import process_time
+from typing import Any, NamedTuple
+
+import h11
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiowsgi.config import Limits
+from aiowsgi.http.memo import Memo
+from aiowsgi.http.messages import HTTPError, Request
+from aiowsgi.http.parser import ContentReader, CountedContent, Parser, ReferenceContent
+from tests.wire_corpus import INVALID, VALID, Invalid, Valid
+
+# HYPOTHESIS_PROFILE=long is for a run by hand, after a change of the parser: some minutes.
+_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+often = settings(
+    max_examples=20_000 if _LONG else 400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+LIMITS = Limits()
+NARROW = Limits(request_line=40, head=160, fields=5, content=20)
+STATUSES = {400, 413, 414, 417, 431, 501, 505}
+
+HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+# Reading as a connection does.
+
+
+class Reading(NamedTuple):
+    messages: list[dict[str, Any]]  # all attributes of each Request, "content", and whether it has "ended"
+    refused: int | None  # the status
+    rest: bytes  # of a head that has not come whole
+
+
+def read(parser: Parser, pieces: Iterable[bytes]) -> Reading:
+    messages: list[dict[str, Any]] = []
+    content: ContentReader | None = None
+    buffer, scanned = b"", 0
+    try:
+        for piece in pieces:
+            buffer += piece
+            while buffer:
+                if content is None:
+                    found = parser.head(buffer, scanned)
+                    if found is None:
+                        scanned = len(buffer)
+                        break
+                    request, content, size = found
+                    assert 0 < size <= len(buffer)
+                    assert request.has_content == (content is not None)
+                    attributes = {name: getattr(request, name) for name in (*Request.__slots__, "chunked", "expect_continue")}
+                    messages.append(attributes | {"content": b"", "ended": content is None})
+                    buffer, scanned = buffer[size:], 0
+                else:
+                    data, ended, rest = content.receive(buffer)
+                    assert buffer.endswith(rest)
+                    messages[-1]["content"] += data
+                    messages[-1]["ended"] = ended
+                    assert ended or not rest
+                    buffer = rest
+                    if ended:
+                        content = None
+    except HTTPError as error:
+        assert error.close
+        assert error.status in STATUSES
+        return Reading(messages, error.status, b"")
+    return Reading(messages, None, buffer)
+
+
+def single_bytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """Cut pieces of ``sizes`` from ``data``, again and again."""
+    pieces, at = [], 0
+    while at < len(data):
+        pieces.append(data[at : at + sizes[len(pieces) % len(sizes)]])
+        at += len(pieces[-1])
+    return pieces
+
+
+def ways(data: bytes) -> Iterator[list[bytes]]:
+    """Cut ``data`` in the ways that a file of the corpus is tried in; a long one byte by byte at its end only."""
+    yield [data]
+    yield cut(data, [1000])
+    begin = max(0, len(data) - 2000)
+    for size in (1, 2, 3, 7):
+        yield [data[:begin], *cut(data[begin:], [size])]
+
+
+def assert_read_alike(data: bytes, pieces: list[bytes], limits: Limits) -> Reading:
+    """Check that a cold parser, the same one warm, and h11 alone make the same of ``pieces``."""
+    reading = read(Parser(limits, fast=False), pieces)
+    fast = Parser(limits)
+    assert read(fast, pieces) == reading
+    assert read(fast, pieces) == reading
+    assert read(fast, pieces) == reading
+    return reading
+
+
+def assert_same_in_other_pieces(whole: Reading, other: Reading) -> None:
+    """Check what must not depend on where the network cuts.
+
+    Of several mistakes in one head the first that can be seen is named, which does depend on that: a head that is
+    too large, once it is whole, may hide another mistake.
+    """
+    if whole.refused is None or other.refused is None:
+        assert other == whole
+        return
+    for mine, its in zip(whole.messages, other.messages, strict=True):
+        if not mine["ended"]:
+            mine = mine | {"content": its["content"]}  # that of a request which nobody will see
+        assert its == mine
+    assert other.refused == whole.refused or {414, 431} & {other.refused, whole.refused}
+
+
+def assert_equal(data: bytes, sizes: Sequence[int], limits: Limits) -> Reading:
+    """Check all that holds for any bytes."""
+    whole = assert_read_alike(data, [data], limits)
+    assert_same_in_other_pieces(whole, assert_read_alike(data, cut(data, sizes), limits))
+    assert_same_in_other_pieces(whole, assert_read_alike(data, single_bytes(data), limits))
+    assert_as_h11_reads(whole, data)
+    return whole
+
+
+# What h11 says of the same bytes.
+
+
+def cgi_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Name, drop and join fields as a Request must have them."""
+    fields: dict[str, list[str]] = {}
+    for raw_name, value in headers:
+        name = raw_name.decode().lower()
+        if name not in ("proxy", "transfer-encoding") and "_" not in name:
+            key = name.replace("-", "_").upper()
+            prefix = "" if name in ("content-type", "content-length") else "HTTP_"
+            fields.setdefault(prefix + key, []).append(value.decode("latin-1"))
+    return {key: ("; " if key == "HTTP_COOKIE" else ", ").join(values) for key, values in fields.items()}
+
+
+def assert_as_h11_reads(reading: Reading, data: bytes) -> None:
+    """Check that whatever was not refused is what bare h11 reads, one connection for each message."""
+    for message in reading.messages:
+        data = data.removeprefix(b"\r\n")  # h11 does not forgive the empty line before a request
+        reference = h11.Connection(h11.SERVER, max_incomplete_event_size=1024 * 1024)
+        reference.receive_data(data)
+        event = reference.next_event()
+        assert isinstance(event, h11.Request)
+        assert event.method.decode() == message["method"]
+        assert event.target.decode() == message["target"]
+        assert message["version"] == ("HTTP/1.0" if event.http_version == b"1.0" else "HTTP/1.1")
+        fields = cgi_fields(event.headers.raw_items())
+        if not message["target"].startswith(("/", "*")):
+            fields["HTTP_HOST"] = re.split("[/?]", message["target"].split("//", 1)[1])[0]
+        assert message["fields"] == fields
+        content = b""
+        while message["ended"] or reading.refused is None:
+            event = reference.next_event()
+            if not isinstance(event, h11.Data):
+                assert isinstance(event, h11.EndOfMessage) == message["ended"]
+                assert message["content"] == content
+                break
+            content += event.data
+        data = reference.trailing_data[0]
+    if reading.refused is None and all(message["ended"] for message in reading.messages):
+        assert reading.rest == data
+
+
+# The corpus.
+
+
+@pytest.mark.parametrize("file", VALID, ids=lambda file: file.name)
+def test_what_is_valid_is_read(file: Valid) -> None:
+    expected = [message | {"ended": True} for message in file.messages]
+    for pieces in ways(file.data):
+        assert assert_read_alike(file.data, pieces, LIMITS) == Reading(expected, None, b"")
+    assert_as_h11_reads(Reading(expected, None, b""), file.data)
+
+
+@pytest.mark.parametrize("file", INVALID, ids=lambda file: file.name)
+def test_what_is_invalid_is_refused(file: Invalid) -> None:
+    for pieces in ways(file.data):
+        reading = assert_read_alike(file.data, pieces, LIMITS)
+        assert reading.refused == file.status
+        assert len(reading.messages) == file.heads
+
+
+def test_a_warm_parser_reads_as_a_cold_one() -> None:
+    warm = Parser(LIMITS)
+    files = [file.data for file in (*VALID, *INVALID)]
+    expected = [read(Parser(LIMITS), [data]) for data in files]
+    for order in (1, -1, 1, -1):
+        assert [read(warm, [data]) for data in files[::order]] == expected[::order]
+
+
+# Requests that are made, not found.
+
+_NAMES = ["Accept", "Cookie", "Content-Type", "X-A", "User-Agent", "Referer", "Authorization", "proxy", "X_A", "TE"]
+_NAMES += ["Content_Length", "Transfer-Encodin", "Hos", "Upgrade", "Connection", "Trailer", "Keep-Alive", "Host-"]
+_REQUEST = HEAD.decode() + "\r\n"
+
+token = st.text("!#$%&'*+-.^`|~09azAZ", min_size=1, max_size=20)
+value = st.one_of(
+    st.sampled_from(["", "close", "Keep-Alive, x", "a=1; b", "*/*", "5", "chunked"]),
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=20),
+).map(lambda text: text.strip(" \t"))
+name = st.one_of(st.sampled_from(_NAMES), token.map("X-".__add__)).flatmap(
+    lambda name: st.sampled_from([name, name.lower(), name.upper(), name.title()])
+)
+blanks = st.text(" \t", max_size=3)
+path = st.text("abz09/%._-~!$&'()*+,;=:@[]|", max_size=20).map(
+    lambda text: "/" + re.sub("%(?![0-9A-Fa-f]{2})", "%e9", text)
+)
+query = st.one_of(st.just(""), st.text("ab%=&?/#", max_size=9).map(lambda t: "?" + t.replace("#", "")))
+host = st.sampled_from(["a", "example.org:8080", "[::1]", "192.0.2.1:80", "b:"])
+content = st.one_of(st.binary(max_size=40), st.sampled_from([_REQUEST.encode(), b"\r\n\r\n", b"0\r\n\r\n"]))
+
+
+class Written(NamedTuple):
+    data: bytes
+    message: dict[str, Any]
+
+
+@st.composite
+def chunked(draw: st.DrawFn, content: bytes) -> bytes:
+    data = b""
+    while content:
+        size = draw(st.integers(1, len(content)))
+        line = draw(st.sampled_from(["{:x}", "{:X}", "000{:x}", "{:x};a", '{:x};b="c d"']))
+        data += line.format(size).encode() + b"\r\n" + content[:size] + b"\r\n"
+        content = content[size:]
+    trailers = draw(st.sampled_from([b"", b"X-A: b\r\n", b"Content-Length: 5\r\nHost:\tb \r\n"]))
+    return data + draw(st.sampled_from([b"0", b"000", b"0;a"])) + b"\r\n" + trailers + b"\r\n"
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Written:
+    """Write a request, and say what must be read."""
+    method = draw(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS", "PROPFIND", "get", "M-1"]))
+    minor = draw(st.sampled_from(["1", "1", "1", "0", "2"]))
+    raw_path, question, authority = draw(path), draw(query), draw(host)
+    target = raw_path + question
+    if draw(st.booleans()) and draw(st.booleans()):
+        target = f"http://{authority}{target}"
+    fields = draw(st.lists(st.tuples(name, value), max_size=8))
+    fields.insert(draw(st.integers(0, len(fields))), ("Host", authority))
+    data = draw(st.one_of(st.none(), content))
+    body = b""
+    is_chunked = data is not None and minor != "0" and draw(st.booleans())
+    if is_chunked:
+        coding = draw(st.sampled_from(["chunked", "Chunked"]))
+        fields.insert(draw(st.integers(0, len(fields))), ("Transfer-Encoding", coding))
+        body = draw(chunked(data or b""))
+    elif data is not None:
+        length = draw(st.sampled_from(["{}", "00{}"])).format(len(data))
+        fields.insert(draw(st.integers(0, len(fields))), ("content-length", length))
+        body = data
+    expects = draw(st.booleans()) and draw(st.booleans())
+    if expects:
+        fields.append(("Expect", draw(st.sampled_from(["100-continue", "100-CONTINUE"]))))
+    lines = [f"{method} {target} HTTP/1.{minor}"]
+    lines += [f"{name}:{draw(blanks)}{value}{draw(blanks)}" for name, value in fields]
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    sent = [(name.encode(), value.encode("latin-1")) for name, value in fields]
+    options = re.split(r"[ \t]*,[ \t]*", cgi_fields(sent).get("HTTP_CONNECTION", "").lower())
+    unquoted = re.sub("%(..)", lambda match: chr(int(match[1], 16)), raw_path)
+    message = {
+        "method": method,
+        "target": target,
+        "raw_path": raw_path,
+        "path": unquoted,
+        "query": question[1:],
+        "version": "HTTP/1.0" if minor == "0" else "HTTP/1.1",
+        "fields": cgi_fields(sent),
+        "keep_alive": "close" not in options and (minor != "0" or "keep-alive" in options),
+        "chunked": is_chunked,
+        "content_length": -1 if is_chunked else len(data or b""),
+        "expect_continue": expects and minor != "0" and (is_chunked or bool(data)),
+        "content": data or b"",
+        "ended": True,
+    }
+    return Written(draw(st.sampled_from([b"", b"", b"\r\n"])) + head + body, message)
+
+
+sizes = st.lists(st.integers(1, 60), min_size=1, max_size=8)
+
+
+@often
+@given(st.lists(requests(), min_size=1, max_size=3), sizes)
+def test_requests_are_read_as_they_were_written(written: list[Written], sizes: list[int]) -> None:
+    data = b"".join(request.data for request in written)
+    reading = assert_equal(data, sizes, LIMITS)
+    assert reading == Reading([request.message for request in written], None, b"")
+
+
+# Bytes that are no requests, or nearly none.
+
+_GOOD = [file.data for file in VALID if len(file.data) < 600]
+_BAD = [file.data for file in INVALID if len(file.data) < 600]
+_FRAGMENTS = [b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n", b" ", b"\t", b":", b",", b";", b"\0", b"\x0b", b"\x85", b"\xff"]
+_FRAGMENTS += [b"_", b"%", b"#", b"?", b"*", b"//", b"@", b"0", b"5", b"F", b"-", b"+", b"GET ", b"CONNECT ", b" /", b"/"]
+_FRAGMENTS += [b"POST", b" HTTP/1.1", b" HTTP/1.0", b" HTTP/1.1\r\n", b"Host: a\r\n", b"Host:", b"host: b", b"http://b"]
+_FRAGMENTS += [b"Content-Length: 5\r\n", b"Content-Length:", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding:"]
+_FRAGMENTS += [b"chunked", b"Expect: 100-continue\r\n", b"Upgrade: a\r\n", b"Connection: close\r\n", b"X_A: b\r\n"]
+_FRAGMENTS += [b"5\r\nhello\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"hello", HEAD, HEAD + b"\r\n", CHUNKED]
+_REQUEST_LINES = [b"GET / HTTP/1.1", b"POST /a?b HTTP/1.0", b"OPTIONS * HTTP/1.1", b"PUT http://b/c HTTP/1.2"]
+_FIELDS = [b"host:b:80 ", b"Content-Length: 5", b"content-length:0", b"Transfer-Encoding: chunked"]
+_FIELDS += [b"Transfer-Encoding: gzip", b"Transfer_Encoding: chunked", b"Expect: 100-continue", b"Connection: close"]
+_FIELDS += [b"Connection: keep-alive", b"Cookie: a", b"Cookie: b", b"A: b", b"a:c", b"A_: b", b"Proxy: a", b"Upgrade: a"]
+_CHUNKS = [b"5\r\nhello\r\n", b"5;a\r\nhello\r\n", b"00A\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"1\r\n0\r\n", b"0\r\n\r\n"]
+_CHUNKS += [b"0\r\nA: b\r\nC:\r\n\r\n", b"0\r\n", b"A: b\r\n", b"\r\n"]
+
+fragment = st.one_of(st.sampled_from(_FRAGMENTS), st.binary(min_size=1, max_size=2))
+soup = st.lists(fragment, max_size=30).map(b"".join)
+
+
+def mostly(usual: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """Draw one of ``usual``, and sometimes a fragment of anything."""
+    return st.integers(0, 15).flatmap(lambda number: st.sampled_from(usual) if number else fragment)
+
+
+chunks = st.lists(mostly(_CHUNKS), max_size=8).map(b"".join)
+nearly_requests = st.lists(
+    st.builds(
+        lambda line, fields, content: b"\r\n".join([line, b"Host: a", *fields, b"", content]),
+        mostly(_REQUEST_LINES),
+        st.lists(mostly(_FIELDS), max_size=6),
+        st.one_of(st.just(b""), st.just(b"hello"), chunks),
+    ),
+    max_size=3,
+).map(b"".join)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return re.split(rb"(?<=\r\n)", data)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Take files of the corpus and do something to them, some times."""
+    data = b"".join(draw(st.lists(st.sampled_from(_GOOD), min_size=1, max_size=2)))
+    data += draw(st.sampled_from([b"", b"", *_BAD]))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(data)))
+        end = draw(st.integers(at, min(at + 8, len(data))))
+        match draw(st.sampled_from("delete insert replace case double cut line_end swap_lines double_line".split())):
+            case "delete":
+                data = data[:at] + data[end:]
+            case "insert":
+                data = data[:at] + draw(fragment) + data[at:]
+            case "replace":
+                data = data[:at] + draw(fragment) + data[end:]
+            case "case":
+                data = data[:at] + data[at:end].swapcase() + data[end:]
+            case "double":
+                data = data[:end] + data[at:]
+            case "cut":
+                data = data[:at]
+            case "line_end":
+                count = draw(st.sampled_from([1, -1]))
+                data = data.replace(b"\r\n", draw(st.sampled_from([b"\n", b"\r", b"\n\r", b"\r\r\n"])), count)
+            case "swap_lines":
+                lines = _lines(data)
+                one, other = draw(st.tuples(*[st.integers(0, len(lines) - 1)] * 2))
+                lines[one], lines[other] = lines[other], lines[one]
+                data = b"".join(lines)
+            case "double_line":
+                lines = _lines(data)
+                data = b"".join(lines + [draw(st.sampled_from(lines))] if at % 2 else lines[:1] + lines)
+    return data
+
+
+limits = st.sampled_from([LIMITS, NARROW])
+
+
+@often
+@given(mutated(), sizes, limits)
+def test_the_roads_are_equal_for_mutations_of_the_corpus(data: bytes, sizes: list[int], limits: Limits) -> None:
+    assert_equal(data, sizes, limits)
+
+
+@often
+@given(soup, sizes, limits)
+def test_the_roads_are_equal_for_any_bytes(data: bytes, sizes: list[int], limits: Limits) -> None:
+    assert_equal(data, sizes, limits)
+
+
+@often
+@given(nearly_requests, sizes, limits)
+def test_the_roads_are_equal_for_what_is_nearly_a_request(data: bytes, sizes: list[int], limits: Limits) -> None:
+    assert_equal(data, sizes, limits)
+
+
+@often
+@given(chunks, sizes)
+def test_chunked_content_that_is_accepted_is_what_h11_reads(data: bytes, sizes: list[int]) -> None:
+    assert_equal(CHUNKED + data, sizes, LIMITS)
+
+
+# Limits, to the byte.
+
+
+def sized_head(size: int, first: bytes = HEAD) -> bytes:
+    return first + b"A: ".ljust(size - len(first), b"b") + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n"])
+@pytest.mark.parametrize(("size", "status"), [(159, None), (160, None), (161, 431), (163, 431), (164, 431), (999, 431)])
+def test_a_head_may_have_so_many_bytes(size: int, status: int | None, before: bytes) -> None:
+    for pieces in ways(before + sized_head(size)):
+        assert assert_read_alike(b"", pieces, NARROW).refused == status
+
+
+@pytest.mark.parametrize(("size", "status"), [(39, None), (40, None), (41, 414), (42, 414), (300, 414)])
+def test_a_request_line_may_have_so_many_bytes(size: int, status: int | None) -> None:
+    line = b"GET /".ljust(size - 9, b"a") + b" HTTP/1.1"
+    for pieces in ways(line + b"\r\nHost: a\r\n\r\n"):
+        assert assert_read_alike(b"", pieces, NARROW).refused == status
+
+
+@pytest.mark.parametrize(("count", "status"), [(5, None), (6, 431)])
+def test_a_head_may_have_so_many_fields(count: int, status: int | None) -> None:
+    for pieces in ways(HEAD + b"A: b\r\n" * (count - 1) + b"\r\n"):
+        assert assert_read_alike(b"", pieces, NARROW).refused == status
+
+
+@pytest.mark.parametrize(("length", "status"), [(20, None), (21, 413)])
+def test_content_may_have_so_many_bytes(length: int, status: int | None) -> None:
+    for pieces in ways(POST + b"Content-Length: %d\r\n\r\n" % length):
+        assert assert_read_alike(b"", pieces, NARROW).refused == status
+
+
+def test_the_largest_head_is_read() -> None:
+    line = b"GET /".ljust(8 * 1024 - 9, b"a") + b" HTTP/1.1\r\nHost: a\r\n"
+    for pieces in ways(sized_head(64 * 1024, line)):
+        assert len(assert_read_alike(b"", pieces, LIMITS).messages) == 1
+
+
+# Heads that have not come whole.
+
+
+@pytest.mark.parametrize("data", [HEAD, b"\r\n" + HEAD, HEAD + b"A: b\r\n", sized_head(100), b"P / HTTP/1.0\r\n\r\n"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_beginning_of_a_good_head_is_waited_with(data: bytes, fast: bool) -> None:
+    for size in range(len(data) - 1):
+        assert Parser(LIMITS, fast=fast).head(data[:size]) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16", 400),
+        (b"\n", 400),
+        (b" ", 400),
+        (b"\r\n\r\n", 400),
+        (b"\r\n ", 400),
+        (b"\rG", 400),
+        (b"GET /\n", 400),
+        (b"GET\r\n", 400),
+        (b"get / http/1.1\r\n", 400),
+        (HEAD + b"A: b\n", 400),
+        (HEAD + b"A: b\rc", 400),
+        (HEAD + b" ", 400),
+        (b"GET / HTTP/2.0\r\n", 505),
+        (b"GET /" + b"a" * 8192, 414),
+        (HEAD + b"A: " + b"b" * 65536, 431),
+    ],
+)
+def test_what_cannot_become_a_good_head_is_refused_at_once(data: bytes, status: int) -> None:
+    for pieces in ([data], single_bytes(data)):
+        assert assert_read_alike(data, pieces, LIMITS).refused == status
+
+
+def test_what_was_looked_at_is_not_looked_at_again() -> None:
+    # How the caller says so is its second argument; a wrong one shows that it is heeded.
+    head = HEAD + b"\r\n"
+    assert Parser(LIMITS).head(head + HEAD, len(head)) is None
+
+
+# The roads themselves.
+
+
+def content_of(fields: bytes, *, fast: bool = True) -> ContentReader | None:
+    found = Parser(LIMITS, fast=fast).head(POST + fields + b"\r\n")
+    assert found is not None
+    return found[1]
+
+
+def test_common_requests_take_the_fast_road() -> None:
+    browser = next(file.data for file in VALID if file.name == "browser")
+    fields = b"".join(line + b"\r\n" for line in browser.split(b"\r\n")[2:-2])
+    assert isinstance(content_of(fields + b"Content-Length: 5\r\n"), CountedContent)
+    assert isinstance(content_of(fields + b"Content-Length: 5\r\n", fast=False), ReferenceContent)
+    assert content_of(fields) is None
+
+
+@pytest.mark.parametrize("field", [b"Expect: 100-continue", b"Upgrade: h2c", b"X_A: b", b"Proxy: b"])
+def test_uncommon_requests_are_left_to_h11(field: bytes) -> None:
+    assert isinstance(content_of(field + b"\r\nContent-Length: 5\r\n"), ReferenceContent)
+
+
+# The memos.
+
+
+def memos(parser: object) -> list[Memo[Any, Any]]:
+    """Return all that a parser remembers."""
+    found = [value for value in vars(parser).values() if isinstance(value, Memo)]
+    return found + [inner for memo in found for inner in memos(memo)]
+
+
+def test_no_client_makes_the_memos_grow() -> None:
+    parser = Parser(LIMITS)
+    for number in range(3000):
+        head = b"GET /%d HTTP/1.1\r\nHost: a%d\r\nX-%d: b\r\nX-A: %d\r\n\r\n" % ((number,) * 4)
+        for _ in range(2):
+            assert parser.head(head) is not None
+    assert len(memos(parser)) == 3
+    assert all(0 < len(memo) <= 1024 for memo in memos(parser))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Cookie: a=SECRET", b"authorization: Basic SECRET", b"X-Api-Key: SECRET", b"X-CSRF-Token: SECRET"]
+    + [b"Proxy-Authorization: SECRET", b"X-A: SECRET" + b"b" * 250, b"X-SECRET" + b"b" * 250 + b": c"],
+)
+def test_secrets_and_long_lines_are_not_remembered(field: bytes) -> None:
+    parser = Parser(LIMITS)
+    for _ in range(4):
+        assert parser.head(b"GET /p?q=SECRET HTTP/1.1\r\nHost: a\r\nX-B: c\r\n" + field + b"\r\n\r\n")
+    kept = repr([list(memo.items()) for memo in memos(parser)])
+    assert "X-B: c" in kept
+    assert "SECRET" not in kept
+
+
+# Nobody buys much of the server's time with few bytes.
+
+_BLANKS = b" " * 60_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"A:" + _BLANKS + b"\x01\r\n\r\n",
+        HEAD + b"A:" + _BLANKS + b"\0\r\n\r\n",
+        HEAD + b"A:" + b" b" * 30_000 + b"\0\r\n\r\n",
+        HEAD + b"A:" + b"\t" * 60_000 + b"b\r\n\r\n",
+        HEAD + b"A" + _BLANKS + b": b\r\n\r\n",
+        HEAD + b"A_:" + _BLANKS + b"b" + _BLANKS[:3000] + b"\r\n\r\n",
+        HEAD + b"Connection:" + b"," * 60_000 + b"\r\n\r\n",
+        HEAD + b"Transfer-Encoding:" + b"," * 60_000 + b"\r\n\r\n",
+        HEAD + b"Content-Length:" + b"5," * 30_000 + b"\r\n\r\n",
+        HEAD + b"Expect:" + b"1," * 30_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: " + b"%41" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: [" + b"1:" * 30_000 + b"]\r\n\r\n",
+        b"GET /" + b"%41" * 2600 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://" + b"%41" * 2600 + b"% HTTP/1.1\r\nHost: a\r\n\r\n",
+        HEAD + b"A: b\r\n" * 10_000 + b"\r\n",
+        CHUNKED + b"0\r\nA:" + _BLANKS + b"\x01\r\n\r\n",
+        CHUNKED + b"0\r\n" + b"A:b\r\n" * 12_000 + b"\r\n",
+        CHUNKED + b"5" + b"\t" * 4000 + b"\r\n",
+        CHUNKED + b"5;" + b" " * 4000 + b"\0\r\n",
+        CHUNKED + b"1\r\na\r\n" * 10_000,
+    ],
+    ids=lambda data: repr(data[:60]),
+)
+def test_64_kib_cost_little_time(data: bytes) -> None:
+    began = process_time()
+    read(Parser(LIMITS), [data])
+    read(Parser(LIMITS, fast=False), cut(data, [1400]))
+    assert process_time() - began < 1  # second; what takes a square of the bytes takes ten and more
+
+
+@pytest.mark.parametrize("begin", [HEAD + b"A: ", CHUNKED + b"0\r\nA: "], ids=["head", "trailer"])
+def test_64_kib_that_come_byte_by_byte_cost_little_time(begin: bytes) -> None:
+    began = process_time()
+    read(Parser(LIMITS), single_bytes(begin + b"b" * (65_000 - len(begin))))
+    assert process_time() - began < 5
