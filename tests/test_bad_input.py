@@ -1,14 +1,12 @@
-"""What comes and goes on the wire of a running server: bad input line by line, and the basics of HTTP."""
+"""Bad input on the sockets of a running server, line by line, and what an application sees of it."""
 
-import json
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from select import select
 from threading import Event
@@ -18,10 +16,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import httpx
 import pytest
 
-from aiowsgi.process.embedded import WSGIServer
-from tests.server import PATIENCE, ROOT, RunningServer
+from tests.server import PATIENCE, ROOT
 from tests.thread_server import LOOPS, Peer, get, serving
-from tests.wire_client import WAIT, answering, echo
+from tests.wire_client import WAIT, echo
 
 MOST_CONTENT = 100_000  # bytes, in a request to ``site``
 NEVER = get("/never")  # stands behind what ends a connection
@@ -268,16 +265,15 @@ def test_an_upload_that_breaks_off_is_logged_and_never_handed_over(
 ) -> None:
     caplog.set_level(logging.INFO)
     for loop in LOOPS:
-        with site_on(loop=loop) as site:
-            with site.connect() as peer:
-                # Behind an answer, so that it is surely being read when it breaks off.
-                peer.send(get("/before") + upload)
-                assert peer.answer().content == b"GET /before ."
-                if end == "eof":
-                    peer.send_eof()
-                    assert peer.rest() == b""
-                else:
-                    peer.reset()
+        with site_on(loop=loop) as site, site.connect() as peer:
+            # Behind an answer, so that it is surely being read when it breaks off.
+            peer.send(get("/before") + upload)
+            assert peer.answer().content == b"GET /before ."
+            if end == "eof":
+                peer.send_eof()
+                assert peer.rest() == b""
+            else:
+                peer.reset()
         assert [environ["PATH_INFO"] for environ in site.seen] == ["/before"]
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["POST /upload: the client left in the middle of its content"] * len(LOOPS)

@@ -38,6 +38,7 @@ _absolute_form = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
 # Fields that only h11's road deals with.
 _NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
 _LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
+_SHORT = 4 * 1024  # bytes; more are rarely one head, and a long pipeline must not be split anew for each of its heads
 
 
 def _bad(detail: str) -> HTTPError:
@@ -225,7 +226,7 @@ class Parser:
 
         Raises HTTPError, with ``close``: 400, 413, 414, 417, 431, 501 or 505.
         """
-        if self._fast and data.endswith(b"\r\n\r\n"):
+        if self._fast and len(data) <= _SHORT and data.endswith(b"\r\n\r\n"):
             # Most often this is one whole head and nothing else. If not, one of its lines is empty, and no field.
             try:
                 return self._read_fast(data[:-4], len(data))
@@ -237,7 +238,7 @@ class Parser:
             self._check_unfinished(data[begin:], max(0, start - begin - 2))
             return None
         size = end + 4
-        if self._fast and (begin or size < len(data)):
+        if self._fast and (begin or size < len(data) or size > _SHORT):
             try:
                 return self._read_fast(data[begin:end], size)
             except _NotFast:

@@ -399,9 +399,9 @@ class Connection(Served):
 
     def _flush(self) -> None:
         """Write what the Outbox has, as long as the transport takes it."""
-        outbox = self._outbox
+        outbox, transport = self._outbox, self._transport
         assert outbox is not None
-        while not self._write_paused:
+        while not (self._write_paused or transport.is_closing()):
             ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
             piece = outbox.take()
             if piece is None:
@@ -411,9 +411,10 @@ class Connection(Served):
             if isinstance(piece, FileRange):
                 self._send_file(piece)
                 return
-            if not self._write(piece):
-                return
-            outbox.took(piece)
+            self._sent += len(piece)
+            transport.write(piece)
+            if not ended:
+                outbox.took(piece)
 
     def _finish(self, outbox: Outbox) -> None:
         self._outbox = None
@@ -455,7 +456,8 @@ class Connection(Served):
 
     def _answered(self, status: int, keep_alive: bool) -> None:
         """Go on behind an answer that was given to the transport whole."""
-        self._log(status)
+        if self._shared.log is not None:
+            self._log(status)
         self._inbox = None
         if not keep_alive:
             self._last()
