@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -12,6 +13,7 @@ from aiowsgi.config import Limits
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import MOST_WAITING, AccessLog
+from tests.full_disk import ROOM, full_disk, run_alone
 from tests.turned_loop import TurnedLoop
 
 LINE = re.compile(
@@ -147,6 +149,20 @@ def test_what_still_waits_is_written_when_the_thread_has_ended(tmp_path: Path) -
     lines = (tmp_path / "log").read_text().splitlines()
     assert len(lines) == 1 + MOST_WAITING + 1
     assert lines[-1].endswith("] 2 lines were left out")
+
+
+def log_on_a_full_disk() -> None:
+    with TemporaryFile() as file, full_disk(), TurnedLoop() as loop:
+        log = log_on(loop, file.fileno())
+        log.write("client", request(b"User-Agent: " + b"x" * ROOM), 200, 0, 0.0)
+        loop.turn()
+        loop.turn()
+
+
+def test_a_batch_that_is_written_in_part_is_not_taken_for_written() -> None:
+    done = run_alone(log_on_a_full_disk)
+    assert done.returncode == 0, done.stderr
+    assert "its lines are left out: [Errno 27] File too large" in done.stderr  # by logging's last resort
 
 
 def test_a_log_that_cannot_be_written_is_told_of_once_until_it_can(

@@ -4,6 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiowsgi.http.messages import Request
+
 _WIRE = Path(__file__).parent / "wire"
 
 
@@ -33,7 +35,8 @@ def _message(table: dict[str, Any]) -> dict[str, Any]:
     message |= {"chunked": False, "expect_continue": False, "content": ""} | table
     message.setdefault("path", message["raw_path"])
     message["content"] = message["content"].encode("latin-1")
-    message["content_length"] = -1 if message["chunked"] else len(message["content"])
+    message["content_length"] = Request.UNKNOWN if message["chunked"] else len(message["content"])
+    message["has_content"] = message["content_length"] != 0
     return message
 
 

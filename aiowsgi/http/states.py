@@ -9,7 +9,7 @@
 
 Rule 1: what a connection is doing is its State and nothing else; there are no flags beside it that tell the same.
 Rule 2: every change goes through ``after``. A pair that the table does not have is a bug, and is raised.
-Rule 3: every live state has one deadline (``DEADLINES``). It is a number on the connection, pushed forward by
+Rule 3: every live state has one deadline (``deadlines``). It is a number on the connection, pushed forward by
 progress, and looked at once a second: no timer for a connection or a request.
 """
 

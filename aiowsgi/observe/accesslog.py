@@ -99,6 +99,6 @@ class AccessLog:
     def deliver(self) -> None:
         if self._failing:
             self._left_out += self._owed + len(self._batch)
-        self._batch, self._owed = [], 0
+        self._batch = []
         if self._waiting:
             self._begin()

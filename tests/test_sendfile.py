@@ -1,0 +1,230 @@
+"""Files on the wire: whole, in parts, in order, to slow readers, and what is left when something breaks."""
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import httpx
+import pytest
+
+from aiowsgi.http.messages import FileRange
+from aiowsgi.process.embedded import WSGIServer
+from aiowsgi.server.sendfile import HAVE_SENDFILE, SLICE, FileSender
+from aiowsgi.site.files import OpenFile
+from tests.thread_server import LOOPS, Peer, get, serving
+from tests.wire_client import WAIT, echo
+
+BIG = 5 * 1024 * 1024 + 1
+SMALL_BUFFER = 4096  # SO_RCVBUF of a slow reader, in bytes
+
+WAYS = [(loop, way) for loop in LOOPS for way in ("sendfile", "reads") if HAVE_SENDFILE or way == "reads"]
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each loop, with sendfile(2) and without it."""
+    name, way = request.param
+    monkeypatch.setattr("aiowsgi.server.connection.HAVE_SENDFILE", way == "sendfile")
+    return str(name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Large files; "big" is of random bytes."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "big").write_bytes(os.urandom(BIG))
+    for letter in "abc":
+        (folder / letter).write_bytes(letter.encode() * 1_000_000 + os.urandom(10))
+    (folder / "70K").write_bytes(os.urandom(70 * 1024))
+    return folder
+
+
+@contextmanager
+def files_of(folder: Path, loop: str) -> Iterator[WSGIServer]:
+    with serving(echo, loop=loop, static=[f"/files={folder}"]) as server:
+        yield server
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/dev/fd"))
+
+
+def test_a_large_file_arrives_as_it_is(folder: Path, loop: str) -> None:
+    content = (folder / "big").read_bytes()
+    with files_of(folder, loop) as server, Peer(server.server_address) as peer:
+        for _ in range(2):
+            assert peer.get("/files/big").content == content
+        peer.send(get("/files/big", "Connection: close"))
+        assert peer.answer().content == content
+        assert peer.rest() == b""
+
+
+def test_httpx_gets_a_large_file(folder: Path, loop: str) -> None:
+    with files_of(folder, loop) as server:
+        response = httpx.get(f"http://127.0.0.1:{server.server_port}/files/big")
+    assert response.content == (folder / "big").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, 1),
+        (1, SLICE + 1),
+        (BIG - 1, BIG),
+        (SLICE, 3 * SLICE),
+        (12345, BIG),
+    ],
+)
+def test_a_part_of_a_large_file_arrives_as_it_is(folder: Path, loop: str, start: int, stop: int) -> None:
+    content = (folder / "big").read_bytes()
+    with files_of(folder, loop) as server, Peer(server.server_address) as peer:
+        peer.send(get("/files/big", f"Range: bytes={start}-{stop - 1}"))
+        answer = peer.answer()
+        assert answer.status == 206
+        assert answer.fields["content-range"] == f"bytes {start}-{stop - 1}/{BIG}"
+        assert answer.content == content[start:stop]
+        assert peer.get("/after").content == b"GET /after ."
+
+
+def test_head_of_a_large_file_sends_nothing_of_it(folder: Path, loop: str) -> None:
+    with files_of(folder, loop) as server, Peer(server.server_address) as peer:
+        for _ in range(2):
+            peer.send(b"HEAD /files/big HTTP/1.1\r\nHost: a\r\n\r\n" + get("/after"))
+            assert peer.answer("HEAD").fields["content-length"] == str(BIG)
+            assert peer.answer().content == b"GET /after ."
+
+
+def test_pipelined_files_come_in_order_with_what_is_between_them(folder: Path, loop: str) -> None:
+    with files_of(folder, loop) as server, Peer(server.server_address) as peer:
+        peer.send(
+            get("/files/a")
+            + get("/between")
+            + get("/files/b", "Range: bytes=-10")
+            + get("/files/none")
+            + b"HEAD /files/a HTTP/1.1\r\nHost: a\r\n\r\n"
+            + get("/files/c")
+            + get("/files/b")
+        )
+        assert peer.answer().content == (folder / "a").read_bytes()
+        assert peer.answer().content == b"GET /between ."
+        assert peer.answer().content == (folder / "b").read_bytes()[-10:]
+        assert peer.answer().status == 404
+        assert peer.answer("HEAD").status == 200
+        assert peer.answer().content == (folder / "c").read_bytes()
+        assert peer.answer().content == (folder / "b").read_bytes()
+
+
+def test_thousands_of_pipelined_files_do_not_nest(folder: Path, loop: str) -> None:
+    content = (folder / "70K").read_bytes()
+    expected = sha256(content).digest()
+    with files_of(folder, loop) as server, Peer(server.server_address) as peer:
+        peer.send(get("/files/70K") * 2000)
+        for _ in range(2000):
+            answer = peer.answer()
+            assert answer.status == 200
+            assert sha256(answer.content).digest() == expected
+
+
+def test_a_slow_reader_holds_up_nobody_and_gets_it_all(folder: Path, loop: str) -> None:
+    content = (folder / "big").read_bytes()
+    with (
+        files_of(folder, loop) as server,
+        Peer(server.server_address, SMALL_BUFFER) as slow,
+        Peer(server.server_address) as other,
+    ):
+        slow.send(get("/files/big"))
+        slow.until(b"\r\n\r\n")
+        begun = b""
+        for _ in range(10):
+            begun += slow.read(1000)
+            assert other.get("/other").content == b"GET /other ."
+            assert other.get("/files/a").content == (folder / "a").read_bytes()
+        assert begun + slow.read(BIG - len(begun)) == content
+
+
+def test_what_an_application_gave_is_sent_from_a_file_to_a_slow_reader(loop: str) -> None:
+    content = os.urandom(4_000_000)
+    closed = Event()
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(content), 10_000):
+            yield content[start : start + 10_000]
+        closed.set()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(content)))])
+        return pieces()
+
+    with (
+        serving(application, loop=loop, threads=1) as server,
+        Peer(server.server_address, SMALL_BUFFER) as slow,
+    ):
+        slow.send(get("/") + get("/"))
+        slow.until(b"\r\n\r\n")
+        assert closed.wait(WAIT)  # with its client far behind
+        assert slow.read(len(content)) == content
+        assert slow.answer().content == content
+
+
+# What breaks.
+
+
+def test_a_file_that_shrinks_ends_the_connection(tmp_path: Path, loop: str) -> None:
+    size = 64 * 1024 * 1024  # more than any socket's buffer
+    with open(tmp_path / "shrinks", "wb") as file:
+        file.truncate(size)  # which takes no disk
+        with files_of(tmp_path, loop) as server, Peer(server.server_address, SMALL_BUFFER) as peer:
+            peer.send(get("/files/shrinks") + get("/never"))
+            peer.until(b"\r\n\r\n")
+            peer.read(1000)
+            file.truncate(100_000)
+            received = 0
+            with suppress(ConnectionResetError):
+                while piece := peer.socket.recv(1 << 20):
+                    assert not piece.strip(b"\0")
+                    received += len(piece)
+            assert received < size - 1000
+            with Peer(server.server_address) as other:
+                assert other.get("/other").content == b"GET /other ."
+
+
+def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop: str) -> None:
+    before = descriptors()
+    with files_of(folder, loop) as server:
+        for number in range(10):
+            with Peer(server.server_address, SMALL_BUFFER) as peer:
+                peer.send(get("/files/big") * 2)
+                peer.until(b"\r\n\r\n")
+                peer.read(1000)
+                if number % 2:
+                    peer.reset()
+    # Drained by now: every connection has come to its end.
+    del server
+    gc.collect()
+    assert descriptors() == before
+
+
+@pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")
+async def test_a_sender_whose_socket_is_full_has_its_deadline(folder: Path) -> None:
+    """Even when nothing can be sent at first, or a client that stops right then would stay for ever."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(ours.fileno(), bytes(65536))
+        told: list[bool] = []
+        content = FileRange(OpenFile(os.fsencode(folder / "big")), 0, 10)
+        sender = FileSender(loop, transport, content, lambda: told.append(False), told.append)
+        sender.start()
+        assert told == [False]
+        sender.cancel()
+        transport.abort()
