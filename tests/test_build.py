@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiowsgi.site.static import Static
 
-from aiowsgi.config import Config
-from aiowsgi.http.messages import Request
+from aiowsgi.config import Config, Limits
+from aiowsgi.http.messages import HTTPError, Request
+from aiowsgi.http.parser import Parser
 from aiowsgi.site.applications import ApplicationError
 from aiowsgi.site.build import Mounted, build_router, describe_mounts
-from aiowsgi.site.router import Router
+from aiowsgi.site.router import Lookup, Router
 from aiowsgi.site.scripts import Scripts
+from aiowsgi.site.static import Static
 from aiowsgi.wsgi.application import Call
 
 SHOP = """
@@ -109,3 +110,21 @@ def test_the_start_report_has_a_line_for_each_mount_in_the_order_they_are_asked(
 
 def test_a_site_without_mounts_reports_none() -> None:
     assert describe_mounts(Config()) == []
+
+
+def test_files_at_the_prefix_of_an_application_leave_it_what_they_do_not_have(folder: Path) -> None:
+    config = Config(app="shop_of_test_build:application", html="html", static=(("/static", "public"),))
+    router = build_router(config)
+    parsed = Parser(Limits()).head(b"GET /static/gone.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert parsed is not None
+    outcomes = []
+    for handler, script_name, path_info in router.candidates("/static/gone.txt"):
+        try:
+            answer = handler.handle(parsed[0], script_name, path_info)
+            if isinstance(answer, Lookup):
+                answer.run()
+                answer = answer.answer()
+            outcomes.append(type(answer).__name__)
+        except HTTPError as error:
+            outcomes.append(str(error.status))
+    assert outcomes == ["404", "NoneType", "Call"]

@@ -202,7 +202,11 @@ def test_shutdown_returns_when_what_was_asked_is_answered() -> None:
         assert leave.wait(WAIT)
         return echo(environ, start_response)
 
-    with make_server("127.0.0.1", 0, application) as server, Peer(server.server_address) as peer, forever(server):
+    with (
+        make_server("127.0.0.1", 0, application) as server,
+        Peer(server.server_address) as peer,
+        forever(server),
+    ):
         peer.send(get("/last"))
         assert entered.wait(WAIT)
         stopping = Thread(target=server.shutdown)

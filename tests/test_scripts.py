@@ -99,7 +99,9 @@ def get(scripts: Scripts, raw_path: str, prefix: str = "") -> bytes:
         found.run()
         found = found.answer()
     assert isinstance(found, Call)
-    outbox = Outbox(Pool(0, 0, lambda release: None, lambda deliver: None), lambda outbox: None, 1 << 20, 1 << 20)
+    outbox = Outbox(
+        Pool(0, 0, lambda release: None, lambda deliver: None), lambda outbox: None, 1 << 20, 1 << 20
+    )
     found.accept(outbox, None, server_environ("localhost", "80", "http", False), ("127.0.0.1", "1"), False)
     found.run()
     answer = bytearray()

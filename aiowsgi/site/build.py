@@ -1,12 +1,12 @@
 """From the settings to the Router: what is mounted where."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
 from aiowsgi.http.messages import Request
 from aiowsgi.site.applications import load
-from aiowsgi.site.router import Handler, Router
+from aiowsgi.site.router import Handler, Mount, Router
 from aiowsgi.site.scripts import Scripts
 from aiowsgi.site.static import Static
 from aiowsgi.wsgi.application import Call
@@ -22,20 +22,27 @@ class Mounted:
         return Call(self._application, request, script_name, path_info)
 
 
-_HANDLERS: dict[str, Callable[[str], Handler]] = {
-    "scripts": Scripts,
-    "files": Static,
-    "application": lambda specification: Mounted(load(specification)),
-}
-
-
 def build_router(config: Config, application: WSGIApplication | None = None) -> Router:
     """Return the Router of what ``config`` mounts; ``application`` comes behind it all, at "".
 
-    At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last,
-    because they never decline. Imports the applications; raises ApplicationError.
+    At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last, because they
+    never decline. Files decline what they do not have if an application is there to be asked.
+    Imports the applications; raises ApplicationError.
     """
-    mounts = [(_as_path(prefix), _HANDLERS[kind](target)) for prefix, kind, target in _mounts(config)]
+    named = list(_mounts(config))
+    applications = {prefix for prefix, kind, _ in named if kind == "application"}
+    if application is not None:
+        applications.add("")
+    mounts: list[Mount] = []
+    for prefix, kind, target in named:
+        handler: Handler
+        if kind == "scripts":
+            handler = Scripts(target)
+        elif kind == "files":
+            handler = Static(target, decline=prefix in applications)
+        else:
+            handler = Mounted(load(target))
+        mounts.append((_as_path(prefix), handler))
     if application is not None:
         mounts.append(("", Mounted(application)))
     return Router(mounts)
@@ -45,7 +52,7 @@ def describe_mounts(config: Config) -> list[str]:
     """Return a line for each mount, in the order they are asked: its prefix, what it is, and its target."""
     mounts = sorted(_mounts(config), key=lambda mount: -len(_as_path(mount[0])))
     width = max((len(prefix) for prefix, _, _ in mounts), default=0)
-    kinds = max(len(kind) for kind in _HANDLERS)
+    kinds = len("application")
     return [f"{prefix or '/':<{width}}   {kind:<{kinds}}   {target}" for prefix, kind, target in mounts]
 
 
