@@ -12,7 +12,7 @@ import pytest
 from aiowsgi.config import Limits
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
-from aiowsgi.observe.accesslog import MOST_WAITING, AccessLog
+from aiowsgi.observe.accesslog import LONGEST_VALUE, MOST_WAITING, AccessLog
 from tests.full_disk import ROOM, full_disk, run_alone
 from tests.turned_loop import TurnedLoop
 
@@ -138,6 +138,11 @@ def test_a_reader_that_is_slow_holds_the_thread_and_not_the_loop(pipe: tuple[int
     assert all(LINE.fullmatch(line) for line in text.decode("ascii").splitlines())
 
 
+def test_a_long_value_is_cut(pipe: tuple[int, int]) -> None:
+    text = logged(request(b"Referer: " + b"~" * 9999, b"User-Agent: " + b"^" * 9999), pipe)
+    assert (text.count("~"), text.count("^")) == (LONGEST_VALUE, LONGEST_VALUE)
+
+
 def test_what_still_waits_is_written_when_the_thread_has_ended(tmp_path: Path) -> None:
     asked = request()
     with open(tmp_path / "log", "w+b", buffering=0) as file:
@@ -154,9 +159,11 @@ def test_what_still_waits_is_written_when_the_thread_has_ended(tmp_path: Path) -
 def log_on_a_full_disk() -> None:
     with TemporaryFile() as file, full_disk(), TurnedLoop() as loop:
         log = log_on(loop, file.fileno())
-        log.write("client", request(b"User-Agent: " + b"x" * ROOM), 200, 0, 0.0)
-        loop.turn()
-        loop.turn()
+        asked = request(b"User-Agent: " + b"x" * 500)
+        for _ in range(ROOM // 500 + 1):
+            log.write("client", asked, 200, 0, 0.0)
+        for _ in range(4):  # there and back, twice
+            loop.turn()
 
 
 def test_a_batch_that_is_written_in_part_is_not_taken_for_written() -> None:

@@ -10,7 +10,9 @@ from aiowsgi.http.messages import Request
 logger = logging.getLogger("aiowsgi.accesslog")
 
 # Lines that may wait for a slow disk or a pipe that nobody reads; those past it are counted and left out.
-MOST_WAITING = 10_000
+MOST_WAITING = 4096
+# Characters of Referer and User-Agent that are kept; a head may hold 64 KiB of either.
+LONGEST_VALUE = 1024
 
 
 def _quoted(text: str) -> str:
@@ -55,8 +57,8 @@ class AccessLog:
         if now != self._second:
             self._second, self._stamp = now, strftime("%d/%b/%Y:%H:%M:%S +0000", gmtime(now))
         line = _quoted(f"{request.method} {request.target} {request.version}")
-        referer = _quoted(request.fields.get("HTTP_REFERER", "-"))
-        agent = _quoted(request.fields.get("HTTP_USER_AGENT", "-"))
+        referer = _quoted(request.fields.get("HTTP_REFERER", "-")[:LONGEST_VALUE])
+        agent = _quoted(request.fields.get("HTTP_USER_AGENT", "-")[:LONGEST_VALUE])
         self._waiting.append(
             f"{client or '-'} - - [{self._stamp}] {line} {status} {size} {referer} {agent} {seconds:.4f}\n"
         )

@@ -147,7 +147,7 @@ class Call(Job):
     # What the application is given.
 
     def start_response(
-        self, status: str, headers: list[Field], exc_info: ExcInfo | None = None, /
+        self, status: str, headers: list[Field], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
         """PEP 3333, "The start_response() Callable"; returns ``write``."""
         if exc_info is not None:

@@ -56,13 +56,13 @@ class Inbox:
         self._pieces: list[bytes] = []
         self._file: IO[bytes] | None = None
         self.size = 0  # bytes that have come
-        self.held = 0  # those of them in memory
+        self.held = 0  # what those in memory cost, in bytes
 
     def add(self, piece: bytes) -> None:
         """Take a piece of the content. On the loop."""
         self._pieces.append(piece)
         self.size += len(piece)
-        self.held += len(piece)
+        self.held += len(piece) + _OVERHEAD
 
     def spill(self) -> None:
         """Move what is in memory to the temporary file. In a pool thread; raises OSError (a full disk)."""
