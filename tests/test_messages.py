@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import UNREAD, FileRange, HTTPError, Request, Response
 
 
 def request_with(content_length: int, version: str = "HTTP/1.1", **fields: str) -> Request:
@@ -68,6 +68,13 @@ def test_the_length_of_chunked_content_is_known_at_its_end() -> None:
 )
 def test_a_client_waits_for_continue_if_it_says_so_and_has_content(request_: Request, waits: bool) -> None:
     assert request_.expect_continue == waits
+
+
+def test_what_stands_for_a_request_that_could_not_be_read_is_complete() -> None:
+    assert {name: getattr(UNREAD, name) for name in Request.__slots__}["fields"] == {}
+    assert not UNREAD.keep_alive
+    assert not UNREAD.has_content
+    assert repr(UNREAD) == "<Request - - HTTP/1.1>"
 
 
 def test_messages_show_what_they_are(tmp_path: Path) -> None:

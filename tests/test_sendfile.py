@@ -31,7 +31,7 @@ WAYS = [(loop, way) for loop in LOOPS for way in ("sendfile", "reads") if HAVE_S
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each loop, with sendfile(2) and without it."""
     name, way = request.param
-    monkeypatch.setattr("aiowsgi.server.connection.HAVE_SENDFILE", way == "sendfile")
+    monkeypatch.setattr("aiowsgi.server.sending.HAVE_SENDFILE", way == "sendfile")
     return str(name)
 
 
@@ -53,6 +53,7 @@ def files_of(folder: Path, loop: str) -> Iterator[WSGIServer]:
 
 
 def descriptors() -> set[str]:
+    gc.collect()
     return set(os.listdir("/dev/fd"))
 
 
@@ -176,7 +177,9 @@ def test_what_an_application_gave_is_sent_from_a_file_to_a_slow_reader(loop: str
 # What breaks.
 
 
-def test_a_file_that_shrinks_ends_the_connection(tmp_path: Path, loop: str) -> None:
+def test_a_file_that_shrinks_ends_the_connection_and_is_logged(
+    tmp_path: Path, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
     size = 64 * 1024 * 1024  # more than any socket's buffer
     with open(tmp_path / "shrinks", "wb") as file:
         file.truncate(size)  # which takes no disk
@@ -193,6 +196,10 @@ def test_a_file_that_shrinks_ends_the_connection(tmp_path: Path, loop: str) -> N
             assert received < size - 1000
             with Peer(server.server_address) as other:
                 assert other.get("/other").content == b"GET /other ."
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "GET /files/shrinks: a file could not be sent to its end: it has become shorter"
+    )
 
 
 def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop: str) -> None:
@@ -207,7 +214,6 @@ def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop:
                     peer.reset()
     # Drained by now: every connection has come to its end.
     del server
-    gc.collect()
     assert descriptors() == before
 
 
@@ -221,9 +227,9 @@ async def test_a_sender_whose_socket_is_full_has_its_deadline(folder: Path) -> N
         with suppress(BlockingIOError):
             while True:
                 os.write(ours.fileno(), bytes(65536))
-        told: list[bool] = []
+        told: list[object] = []
         content = FileRange(OpenFile(os.fsencode(folder / "big")), 0, 10)
-        sender = FileSender(loop, transport, content, lambda: told.append(False), told.append)
+        sender = FileSender(loop, transport, content, lambda: told.append(False), lambda _: told.append(True))
         sender.start()
         assert told == [False]
         sender.cancel()

@@ -28,7 +28,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("state", "event"), product(State, Event), ids=lambda value: value.name)
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)), ids=lambda value: value.name)
 def test_each_event_leads_where_it_should_or_is_a_bug(state: State, event: Event) -> None:
     following = CHANGES.get((state, event))
     if following is None:

@@ -59,7 +59,11 @@ class Peer:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(WAIT)
-        self.socket.connect(address)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -82,7 +86,7 @@ class Peer:
         self.socket.close()
 
     def until(self, end: bytes) -> bytes:
-        """Return what came, up to ``end`` and with it."""
+        """Return what came, up to ``end`` and with it. Raises ConnectionError."""
         start = 0
         while (position := self._received.find(end, start)) < 0:
             start = max(0, len(self._received) - len(end) + 1)
@@ -90,11 +94,12 @@ class Peer:
         return self.read(position + len(end))
 
     def read(self, count: int) -> bytes:
-        """Return the next ``count`` bytes."""
+        """Return the next ``count`` bytes. Raises ConnectionError."""
         pieces, missing = [self._received], count - len(self._received)
         while missing > 0:
             piece = self.socket.recv(min(missing, 1 << 20))
-            assert piece, f"the server closed after {pieces!r:.2000}"
+            if not piece:
+                raise ConnectionAbortedError(f"the server closed after {pieces!r:.2000}")
             pieces.append(piece)
             missing -= len(piece)
         data = b"".join(pieces)
@@ -139,7 +144,8 @@ class Peer:
 
     def _receive(self) -> None:
         piece = self.socket.recv(65536)
-        assert piece, f"the server closed after {self._received!r:.2000}"
+        if not piece:
+            raise ConnectionAbortedError(f"the server closed after {self._received!r:.2000}")
         self._received += piece
 
 

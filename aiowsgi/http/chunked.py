@@ -3,7 +3,7 @@
 import re
 
 from aiowsgi.http.fields import FIELD_LINE
-from aiowsgi.http.messages import HTTPError
+from aiowsgi.http.messages import bad_request
 
 _chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
 _field_line = re.compile(FIELD_LINE).fullmatch
@@ -12,7 +12,7 @@ _field_line = re.compile(FIELD_LINE).fullmatch
 # content, so that chunks of one byte still pass.
 _OVERHEAD = 16 * 1024
 _OVERHEAD_A_BYTE = 16
-_LONGEST_LINE = 4 * 1024
+_LONGEST_LINE = 4 * 1024  # bytes, of a chunk size with its extensions or of a trailer field
 
 
 class ChunkGate:
@@ -47,6 +47,8 @@ class ChunkGate:
                 self._hold(data[position:])
                 return data[:position], b""
             line = data[position:end]
+            if len(line) > _LONGEST_LINE:
+                raise bad_request("A line of the chunked content is too long.")
             position = end + 2
             if self._trailers < 0:
                 self._begin_chunk(line)
@@ -57,21 +59,20 @@ class ChunkGate:
         return data, b""
 
     def _hold(self, rest: bytes) -> None:
-        # One byte more may be the CR behind the line.
-        if len(rest) > 1 + (_LONGEST_LINE if self._trailers < 0 else self._most_trailers):
-            raise HTTPError(400, "A line of the chunked content is too long.", close=True)
+        if len(rest) > _LONGEST_LINE + 1:  # it may end with the CR behind the line
+            raise bad_request("A line of the chunked content is too long.")
         if b"\n" in rest:
-            raise HTTPError(400, "A line of the chunked content does not end with CRLF.", close=True)
+            raise bad_request("A line of the chunked content does not end with CRLF.")
         self._held = rest
 
     def _begin_chunk(self, line: bytes) -> None:
         match = _chunk_line(line)
-        if match is None or len(line) > _LONGEST_LINE:
-            raise HTTPError(400, "The chunked content is broken.", close=True)
+        if match is None:
+            raise bad_request("The chunked content is broken.")
         size = int(match[1], 16)
         self._overhead += _OVERHEAD_A_BYTE * size - len(line) - 4
         if self._overhead < 0:
-            raise HTTPError(400, "The chunked content is mostly not content.", close=True)
+            raise bad_request("The chunked content is mostly not content.")
         if size:
             self._left = size + 2
         else:
@@ -80,4 +81,4 @@ class ChunkGate:
     def _check_trailer(self, line: bytes) -> None:
         self._trailers += len(line) + 2
         if self._trailers > self._most_trailers or _field_line(line) is None:
-            raise HTTPError(400, "The trailer section is too long or broken.", close=True)
+            raise bad_request("The trailer section is too long or broken.")

@@ -12,7 +12,7 @@ from time import time
 
 from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
 from aiowsgi.http.memo import Memo
-from aiowsgi.http.messages import Field, HTTPError, Request, Response
+from aiowsgi.http.messages import Field, FileRange, HTTPError, Request, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -25,7 +25,7 @@ _is_value = re.compile(VALUE).fullmatch
 _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
-# What the name of a field means to framing. The first two are bits, for a response may have both.
+# What the name of a field means to framing. _DATE and _SERVER are bits, for a response may have both.
 _PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP = 0, 1, 2, 4, 8
 
 # PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
@@ -187,19 +187,26 @@ def _end_of_head(request: Request, keep_alive: bool) -> bytes:
     return b"\r\n"
 
 
-def response_head(response: Response, request: Request, keep_alive: bool) -> bytes:
-    """Return the head of a ready response: all that goes before its content."""
-    status = response.status
-    length = b"" if status == 204 or status == 304 else b"Content-Length: %d\r\n" % len(response.content)
-    return b"".join(
+def render(response: Response, request: Request, keep_alive: bool) -> tuple[bytes, FileRange | None]:
+    """Return the bytes of a ready response, and the part of a file that goes behind them, if there is one."""
+    status, content = response.status, response.content
+    length = b"" if status == 204 or status == 304 else b"Content-Length: %d\r\n" % len(content)
+    file_range = None
+    if has_no_content(request, status):
+        content = b""
+    elif isinstance(content, FileRange):
+        file_range, content = content, b""
+    data = b"".join(
         (
             _STATUS_LINES[status],
             response.fields,
             length,
             _date_and_server(0),
             _end_of_head(request, keep_alive),
+            content,
         )
     )
+    return data, file_range
 
 
 _PAGE = """<!doctype html>

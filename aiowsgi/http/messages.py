@@ -28,6 +28,11 @@ class HTTPError(Exception):
         return f"{self.status} {HTTPStatus(self.status).phrase}: {self.detail}"
 
 
+def bad_request(detail: str) -> HTTPError:
+    """Return the 400 of bytes that are not what RFC 9112 says: where the next request begins, nobody knows."""
+    return HTTPError(400, detail, close=True)
+
+
 class Request:
     """A request's head (RFC 9112 sections 2 to 5), checked and decoded once.
 
@@ -79,6 +84,21 @@ class Request:
     def expect_continue(self) -> bool:
         """Whether the client waits for "100 Continue" before it sends the content (RFC 9110 section 10.1.1)."""
         return "HTTP_EXPECT" in self.fields and self.version == "HTTP/1.1" and self.has_content
+
+
+def _unread() -> Request:
+    request = Request()
+    request.method = request.target = request.raw_path = request.path = "-"
+    request.query = ""
+    request.version = "HTTP/1.1"
+    request.fields = {}
+    request.keep_alive = False
+    request.content_length = 0
+    return request
+
+
+# Stands for a request whose head could not be read, so that it can be answered and logged.
+UNREAD = _unread()
 
 
 class File(Protocol):

@@ -9,124 +9,28 @@ Content-Length more than once or together with Transfer-Encoding, Transfer-Encod
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NoReturn
-from urllib.parse import unquote_to_bytes
 
 import h11
 
 from aiowsgi.config import Limits
 from aiowsgi.http.chunked import ChunkGate
-from aiowsgi.http.fields import FIELD_LINE, SECRET, TOKEN, is_host, tokens
-from aiowsgi.http.memo import Memo
-from aiowsgi.http.messages import HTTPError, Request
+from aiowsgi.http.fields import FIELD_LINE, TOKEN, is_host, tokens
+from aiowsgi.http.lines import FORMS, FieldLines, NotFast, RequestLines, cgi_name, decode_path, is_dropped
+from aiowsgi.http.messages import HTTPError, Request, bad_request
 
 # RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % TOKEN.encode()).fullmatch
-_fast_request_line = re.compile(rb"(?!CONNECT )([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
 _field_line = re.compile(FIELD_LINE).fullmatch
-_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-_is_name = re.compile(TOKEN.encode()).fullmatch
 # Where a line of a head may not end or go on: LF without CR, CR without LF, and obs-fold (RFC 9112 section 5.2).
 _bad_line_end = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]").search
 # The same while the head's end has not come yet: a CR at the very end may still get its LF.
 _bad_line_end_so_far = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\r\n[ \t]").search
-_bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
-_is_content_length = re.compile(r"[0-9]{1,18}").fullmatch
 # RFC 3986 section 3.2: the scheme, the authority, and what follows it. Userinfo ("user@") is refused by is_host.
 _absolute_form = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE).fullmatch
-# Fields that only h11's road deals with.
-_NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
-_LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
-_SHORT = 4 * 1024  # bytes; more are rarely one head, and a long pipeline must not be split anew for each of its heads
-
-
-def _bad(detail: str) -> HTTPError:
-    return HTTPError(400, detail, close=True)
-
-
-class _NotFast(Exception):
-    """The fast road does not know this; h11 decides."""
-
-
-def _cgi_name(name: str) -> str:
-    """``Content-Type`` -> ``CONTENT_TYPE``, any other ``X-Name`` -> ``HTTP_X_NAME`` (RFC 3875 section 4.1)."""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
-
-
-def _is_dropped(name: str) -> bool:
-    """Tell whether a field never reaches an application.
-
-    With an underscore, it would be the same CGI name as the one with a hyphen; Proxy would be HTTP_PROXY, by which
-    some clients find their proxy (CVE-2016-5385).
-    """
-    return "_" in name or name.lower() == "proxy"
-
-
-# Values that must be of a form (RFC 9110 sections 7.2 and 8.6): what tells, and what to say if it is not.
-_FORMS: dict[str, tuple[Callable[[str], object], str]] = {
-    "HTTP_HOST": (is_host, "The value of Host is no host."),
-    "CONTENT_LENGTH": (_is_content_length, "The value of Content-Length is no number of bytes."),
-}
-
-
-class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
-    """A field name as it was sent -> its CGI name, what its values must pass, and whether they may be remembered.
-
-    Raises _NotFast.
-    """
-
-    def compute(self, key: bytes) -> tuple[tuple[str, Callable[[str], object] | None, bool], bool]:
-        if _is_name(key) is None:
-            raise _NotFast
-        name = key.decode("ascii")
-        cgi_name = _cgi_name(name)
-        if cgi_name in _NOT_FAST or _is_dropped(name):
-            raise _NotFast
-        form = _FORMS[cgi_name][0] if cgi_name in _FORMS else None
-        return (cgi_name, form, SECRET.search(name) is None), len(key) <= _LONGEST_KNOWN_LINE
-
-
-class _FieldLines(Memo[bytes, tuple[str, str]]):
-    """A field line without its CRLF -> its CGI name and value, both checked. Raises _NotFast."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._names = _Names()
-
-    def compute(self, key: bytes) -> tuple[tuple[str, str], bool]:
-        name, colon, rest = key.partition(b":")
-        cgi_name, form, lasting = self._names[name]
-        value = rest.strip(b" \t").decode("latin-1")
-        # isprintable is the quicker test, and the stricter one: a tab or obs-text takes the other.
-        if (
-            not colon
-            or (not value.isprintable() and _bad_value(rest))
-            or (form is not None and not form(value))
-        ):
-            raise _NotFast
-        return (cgi_name, value), lasting and len(key) <= _LONGEST_KNOWN_LINE
-
-
-class _RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
-    """A request line -> method, target, path as sent, path decoded, query, version. Raises _NotFast.
-
-    Lines with a query are not remembered, for a query may hold a secret.
-    """
-
-    def compute(self, key: bytes) -> tuple[tuple[str, str, str, str, str, str], bool]:
-        match = _fast_request_line(key)
-        if match is None:
-            raise _NotFast
-        method, target, minor = match[1].decode("ascii"), match[2].decode("ascii"), match[3]
-        raw_path, mark, query = target.partition("?")
-        try:
-            path = _decode_path(raw_path)
-        except HTTPError:
-            raise _NotFast from None
-        version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
-        return (method, target, raw_path, path, query, version), not mark and len(key) <= _LONGEST_KNOWN_LINE
+# Bytes. More are rarely one head, and a long pipeline must not be split anew for each of its heads.
+_SHORT = 4 * 1024
 
 
 def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -139,14 +43,6 @@ def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         else:
             fields[name] = value
     return fields
-
-
-def _decode_path(raw_path: str) -> str:
-    if "%" not in raw_path:
-        return raw_path
-    if _bad_escape(raw_path):
-        raise _bad("The path of the request-target has a broken percent-encoding.")
-    return unquote_to_bytes(raw_path).decode("latin-1")
 
 
 def _persists(version: str, connection: str | None) -> bool:
@@ -203,7 +99,7 @@ class ReferenceContent:
                 else:
                     return b"".join(pieces), False, b""
         except h11.RemoteProtocolError as error:
-            raise _bad("The content is not framed as it should be.") from error
+            raise bad_request("The content is not framed as it should be.") from error
 
 
 ContentReader = CountedContent | ReferenceContent
@@ -215,8 +111,8 @@ class Parser:
     def __init__(self, limits: Limits, *, fast: bool = True) -> None:
         self._limits = limits
         self._fast = fast
-        self._request_lines = _RequestLines()
-        self._field_lines = _FieldLines()
+        self._request_lines = RequestLines()
+        self._field_lines = FieldLines()
 
     def head(self, data: bytes, start: int = 0) -> tuple[Request, ContentReader | None, int] | None:
         """Read the head at the beginning of ``data``.
@@ -230,7 +126,7 @@ class Parser:
             # Most often this is one whole head and nothing else. If not, one of its lines is empty, and no field.
             try:
                 return self._read_fast(data[:-4], len(data))
-            except _NotFast:
+            except NotFast:
                 pass
         begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line may stand before
         end = data.find(b"\r\n\r\n", max(begin, start - 3))
@@ -241,7 +137,7 @@ class Parser:
         if self._fast and (begin or size < len(data) or size > _SHORT):
             try:
                 return self._read_fast(data[begin:end], size)
-            except _NotFast:
+            except NotFast:
                 pass
         return self._read_reference(data[begin:size], size)
 
@@ -258,18 +154,18 @@ class Parser:
             raise HTTPError(414, close=True)
         if len(data) - 3 > self._limits.head:
             raise HTTPError(431, close=True)
-        if _bad_line_end_so_far(data, start):
-            raise _bad("A line of the head does not end with CRLF, or is folded.")
         if line_end >= start:
             self._check_request_line(data[:line_end])
         elif data and not 0x21 <= data[0] <= 0x7E:
-            raise _bad("This is not HTTP.")
+            raise bad_request("This is not HTTP.")
+        if _bad_line_end_so_far(data, start):
+            raise bad_request("A line of the head does not end with CRLF, or is folded.")
 
     def _check_request_line(self, line: bytes) -> str:
         """Return the version to answer with; that of a later minor version is ours (RFC 9112 section 2.3)."""
         match = _request_line(line)
         if match is None:
-            raise _bad("The request line is not: method, request-target, version.")
+            raise bad_request("The request line is not: method, request-target, version.")
         if match[3] != b"1":
             raise HTTPError(505, "This server speaks HTTP/1.1 and HTTP/1.0.", close=True)
         return "HTTP/1.0" if match[4] == b"0" else "HTTP/1.1"
@@ -280,7 +176,7 @@ class Parser:
         limits = self._limits
         lines = head.split(b"\r\n")
         if len(lines) > limits.fields + 1 or len(lines[0]) > limits.request_line or len(head) > limits.head:
-            raise _NotFast
+            raise NotFast
         request = Request()
         (
             request.method,
@@ -296,10 +192,10 @@ class Parser:
             pairs = [known[line] for line in lines[1:]]
             names = [name for name, _ in pairs]
             if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
-                raise _NotFast
+                raise NotFast
             fields = _join(pairs)
         if "HTTP_HOST" not in fields and request.version == "HTTP/1.1":
-            raise _NotFast
+            raise NotFast
         self._complete(request, fields)
         length = request.content_length
         return request, CountedContent(length) if length else None, size
@@ -314,7 +210,7 @@ class Parser:
             raise HTTPError(431, close=True)
         version = self._check_request_line(lines[0])
         if _bad_line_end(head):
-            raise _bad("A line of the head does not end with CRLF, or is folded.")
+            raise bad_request("A line of the head does not end with CRLF, or is folded.")
         self._check_fields(lines, version)
         reference = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head + 4)
         reference.receive_data(head)
@@ -324,7 +220,7 @@ class Parser:
             self._refuse(error)
         assert isinstance(event, h11.Request)
         pairs = [(n.decode("ascii"), v.decode("latin-1")) for n, v in event.headers.raw_items()]
-        fields = _join((_cgi_name(name), value) for name, value in pairs if not _is_dropped(name))
+        fields = _join((cgi_name(name), value) for name, value in pairs if not is_dropped(name))
         method, target = event.method.decode("ascii"), event.target.decode("ascii")
         if method == "CONNECT":
             raise HTTPError(501, "This server is no proxy.", close=True)
@@ -336,7 +232,7 @@ class Parser:
         request.method, request.target, request.version = method, target, version
         path = target if target.startswith("/") else self._path_of_other_form(method, target, fields)
         request.raw_path, _, request.query = path.partition("?")
-        request.path = _decode_path(request.raw_path)
+        request.path = decode_path(request.raw_path)
         self._complete(request, fields)
         if chunked:
             request.content_length = Request.UNKNOWN
@@ -350,23 +246,23 @@ class Parser:
         for line in lines[1:]:
             match = _field_line(line)
             if match is None:
-                raise _bad("A header field is not: name, colon, value.")
+                raise bad_request("A header field is not: name, colon, value.")
             name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
-            if _is_dropped(name):
+            if is_dropped(name):
                 continue
-            key = _cgi_name(name)
+            key = cgi_name(name)
             if key == "CONTENT_LENGTH" and key in seen:
-                raise _bad("There is more than one Content-Length.")
-            if key in _FORMS and not _FORMS[key][0](value):
-                raise _bad(_FORMS[key][1])
+                raise bad_request("There is more than one Content-Length.")
+            if key in FORMS and not FORMS[key][0](value):
+                raise bad_request(FORMS[key][1])
             seen[key] = value
         if "HTTP_HOST" not in seen and version == "HTTP/1.1":
-            raise _bad("There is no Host.")
+            raise bad_request("There is no Host.")
         if "HTTP_TRANSFER_ENCODING" in seen:
             if "CONTENT_LENGTH" in seen:
-                raise _bad("Content-Length and Transfer-Encoding exclude each other.")
+                raise bad_request("Content-Length and Transfer-Encoding exclude each other.")
             if version == "HTTP/1.0":
-                raise _bad("HTTP/1.0 has no Transfer-Encoding.")
+                raise bad_request("HTTP/1.0 has no Transfer-Encoding.")
 
     def _refuse(self, error: h11.RemoteProtocolError) -> NoReturn:
         status = error.error_status_hint
@@ -392,7 +288,7 @@ class Parser:
             return target
         match = _absolute_form(target)
         if match is None or not is_host(match[1]):
-            raise _bad("The request-target is neither a path nor a URI of this server.")
+            raise bad_request("The request-target is neither a path nor a URI of this server.")
         # RFC 9112 section 3.2.2: the target's authority stands in for whatever Host says.
         fields["HTTP_HOST"] = match[1]
         return match[2] if match[2].startswith("/") else "/" + match[2]

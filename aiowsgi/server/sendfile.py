@@ -16,7 +16,14 @@ HAVE_SENDFILE = hasattr(os, "sendfile")
 # Bytes for one turn of the loop, so that many readers share it fairly.
 SLICE = 256 * 1024
 
-Done = Callable[[bool], None]  # told whether the whole range was sent
+Done = Callable[[BaseException | None], None]  # told why the range could not be sent whole, None if it was
+
+
+class FileShrunkError(Exception):
+    """The file ends before the range does."""
+
+    def __str__(self) -> str:
+        return "it has become shorter"
 
 
 class FileSender:
@@ -42,6 +49,7 @@ class FileSender:
         self._watched = -1
 
     def start(self) -> None:
+        """Begin, now that the transport's buffer is empty."""
         self._progress()
         self._send(self._transport.get_extra_info("socket").fileno())
 
@@ -60,14 +68,14 @@ class FileSender:
         except (BlockingIOError, InterruptedError):
             self._watch(descriptor)
             return
-        except OSError:
-            self._end(False)
+        except OSError as error:
+            self._end(error)
             return
         self._sent += sent
         if sent == 0:
-            self._end(False)  # the file has become shorter
+            self._end(FileShrunkError())
         elif self._sent == source.count:
-            self._end(True)
+            self._end(None)
         else:
             self._progress()
             self._watch(descriptor)
@@ -77,16 +85,16 @@ class FileSender:
             self._watched = os.dup(descriptor)
             self._loop.add_writer(self._watched, self._send, self._watched)
 
-    def _end(self, complete: bool) -> None:
+    def _end(self, error: BaseException | None) -> None:
         self.cancel()
         # Soon, not now: a chain of ranges that the socket takes at once must not nest.
-        self._loop.call_soon(self._done, complete)
+        self._loop.call_soon(self._done, error)
 
 
 class FileReader(Job, Delivery):
     """Sends one range by reading it in the pool, a slice at a time, each when the one before has been taken."""
 
-    __slots__ = ("_data", "_done", "_pool", "_progress", "_range", "_read", "_transport")
+    __slots__ = ("_data", "_done", "_error", "_pool", "_progress", "_range", "_read", "_transport")
 
     def __init__(
         self,
@@ -103,41 +111,42 @@ class FileReader(Job, Delivery):
         self._done = done
         self._read = 0
         self._data = b""
+        self._error: BaseException | None = None
 
     def start(self) -> None:
+        """Begin, or go on, now that the transport's buffer is empty."""
+        self._progress()
         self._pool.submit_unbounded(self)
 
     def cancel(self) -> None:
+        """Stop."""
         self._range = None
-
-    def resume(self) -> None:
-        """Go on: the transport has room again."""
-        self._progress()
-        self._pool.submit_unbounded(self)
 
     def run(self) -> None:
         source = self._range
         if source is not None:
-            # os.pread is not everywhere; the file is this range's alone where it is not.
+            # Windows has no os.pread: there no file can be sent yet.
             count = min(SLICE, source.count - self._read)
             self._data = os.pread(source.file.fileno(), count, source.offset + self._read)
+            if not self._data:
+                raise FileShrunkError
         self._pool.hand_over(self)
 
     def failed(self, error: BaseException) -> None:
-        self._data = b""
+        self._error = error
         self._pool.hand_over(self)
 
     def deliver(self) -> None:
         source, data = self._range, self._data
         if source is None:
             return
+        if self._error is not None:
+            self._done(self._error)
+            return
         self._data = b""
         self._read += len(data)
-        if not data:
-            self._done(False)
-            return
         self._transport.write(data)
         if self._read == source.count:
-            self._done(True)
+            self._done(None)
         elif not self._transport.get_write_buffer_size():
-            self.resume()
+            self.start()

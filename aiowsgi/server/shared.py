@@ -1,33 +1,33 @@
-"""What the connections of one worker have in common, and the errands they send to its pool."""
+"""What the connections of one worker have in common, and the errands they send to its threads."""
 
 import asyncio
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiowsgi.config import Limits
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.site.router import Lookup, Router
-from aiowsgi.wsgi.bridge import Inbox
+from aiowsgi.site.router import Router
 from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
-logger = logging.getLogger("aiowsgi.worker")
 
-
-class Served(asyncio.Protocol):
+class Served(asyncio.Protocol, ABC):
     """A connection, as its worker sees it."""
 
     __slots__ = ("deadline",)
 
     deadline: float  # on the loop's clock, in seconds
 
+    @abstractmethod
     def expire(self) -> None:
         """Deal with the deadline, which has passed."""
 
+    @abstractmethod
     def drain(self) -> None:
         """Close if nothing is going on; the answer that is, will be the last."""
 
+    @abstractmethod
     def abort(self) -> None:
         """Cut the connection, whatever it is doing."""
 
@@ -47,25 +47,26 @@ class Shared:
     debug: bool
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     draining: bool = False
-    drained: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # a draining worker lost its last connection
+    # Set when a draining worker has lost its last connection.
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[Served] = field(default_factory=set)
 
 
-class Spill(Job, Delivery):
-    """Moves an Inbox to disk; ``done`` is told on the loop, with what went wrong if anything did."""
+class Errand(Job, Delivery):
+    """Takes ``work``, which may block, to a thread; ``done`` is told on the loop what it raised, if anything."""
 
-    __slots__ = ("_done", "_error", "_inbox", "_pool")
+    __slots__ = ("_done", "_error", "_pool", "_work")
 
-    def __init__(self, pool: Pool, inbox: Inbox, done: Callable[[BaseException | None], None]) -> None:
+    def __init__(
+        self, pool: Pool, work: Callable[[], None], done: Callable[[BaseException | None], None]
+    ) -> None:
         self._pool = pool
-        self._inbox = inbox
+        self._work = work
         self._done = done
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        self._inbox.spill()
+        self._work()
         self._pool.hand_over(self)
 
     def failed(self, error: BaseException) -> None:
@@ -74,27 +75,3 @@ class Spill(Job, Delivery):
 
     def deliver(self) -> None:
         self._done(self._error)
-
-
-class LookUp(Job, Delivery):
-    """Takes a Lookup to the pool and back; ``done`` is told on the loop whether it failed."""
-
-    __slots__ = ("_done", "_failed", "_lookup", "_pool")
-
-    def __init__(self, pool: Pool, lookup: Lookup, done: Callable[[bool], None]) -> None:
-        self._pool = pool
-        self._lookup = lookup
-        self._done = done
-        self._failed = False
-
-    def run(self) -> None:
-        self._lookup.run()
-        self._pool.hand_over(self)
-
-    def failed(self, error: BaseException) -> None:
-        logger.error("%r failed", self._lookup, exc_info=error)
-        self._failed = True
-        self._pool.hand_over(self)
-
-    def deliver(self) -> None:
-        self._done(self._failed)

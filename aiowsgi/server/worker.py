@@ -33,10 +33,14 @@ logger = logging.getLogger("aiowsgi.worker")
 BACKLOG = 2048
 DISK_THREADS = 2
 SWEEP = 1.0  # seconds between two looks at the deadlines
+LAST_TURNS = 5  # of the loop: enough to make a connection of what was accepted, and to read what has come
 
 
 class Worker:
-    """Serves ``router`` on ``listeners``, which stay the caller's and open."""
+    """Serves ``router`` on ``listeners``, which stay the caller's.
+
+    They stay open, but in a process that was made for the worker, where others have them open for whoever comes.
+    """
 
     def __init__(self, config: Config, listeners: Sequence[socket.socket], router: Router) -> None:
         self._config = config
@@ -77,15 +81,20 @@ class Worker:
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)
             servers = [await self._listen(shared, listener) for listener in self._listeners]
             sweep = loop.create_task(_sweep(shared))
-            # What exists now lasts as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
+            if life is not None:
+                # What exists now lasts as long as this process: the collector need not look at it again.
+                gc.collect()
+                gc.freeze()
             try:
                 ready()
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
-                for server in servers:
-                    server.close()
+                shared.draining = True
+                await _stop_accepting(loop, servers)
+                if life is not None:
+                    # This process's own: whoever comes now is refused as soon as no process has one left.
+                    for listener in self._listeners:
+                        listener.close()
                 await self._drain(shared)
                 sweep.cancel()
 
@@ -133,7 +142,7 @@ class Worker:
         return await loop.create_unix_server(accept, sock=listener, backlog=BACKLOG)
 
     async def _drain(self, shared: Shared) -> None:
-        shared.draining = True
+        shared.drained.clear()  # set, perhaps, while the last connections were made
         for connection in list(shared.connections):
             connection.drain()
         if shared.connections:
@@ -149,6 +158,22 @@ class Worker:
     def _close_pool(self, pool: Pool) -> None:
         if not pool.close(1.0):
             logger.warning("an application has not returned; its thread is left behind")
+
+
+async def _stop_accepting(loop: asyncio.AbstractEventLoop, servers: Sequence[asyncio.Server]) -> None:
+    """Close ``servers``, but let the requests of who was accepted by then come in."""
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        # It would forget whom it has accepted and made no connection of yet when their server closes.
+        for server in servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+    else:
+        for server in servers:
+            server.close()
+    for _ in range(LAST_TURNS):
+        await asyncio.sleep(0)
+    for server in servers:
+        server.close()
 
 
 async def _sweep(shared: Shared) -> None:

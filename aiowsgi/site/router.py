@@ -1,10 +1,11 @@
 """Which handler answers a request: mounts, where the longest prefix that does not decline wins."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from aiowsgi.http.messages import Request, Response
+from aiowsgi.http.framing import error_response
+from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.wsgi.application import Call
 
 
@@ -72,3 +73,21 @@ class Router:
         ]
         found += [(handler, "", path) for handler in self._everywhere]
         return found
+
+
+def first_answer(
+    request: Request, candidates: Iterator[Candidate], answer: Answer = None
+) -> Response | Call | Lookup:
+    """Return ``answer``, or, where it declines, that of the first of ``candidates`` which does not.
+
+    A handler that refuses has answered, with the page of its error; 404 is the answer where nobody is left to ask.
+    """
+    try:
+        while answer is None:
+            handler, script_name, path_info = next(candidates, (None, "", ""))
+            if handler is None:
+                raise HTTPError(404)
+            answer = handler.handle(request, script_name, path_info)
+    except HTTPError as error:
+        return error_response(error)
+    return answer

@@ -14,9 +14,9 @@ from aiowsgi.http.framing import (
     chunk,
     error_response,
     has_no_content,
-    response_head,
+    render,
 )
-from aiowsgi.http.messages import Field, FileRange, HTTPError, Request
+from aiowsgi.http.messages import Field, HTTPError, Request
 from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
 from aiowsgi.wsgi.environ import Environ, make_environ
 from aiowsgi.wsgi.pool import Job
@@ -138,11 +138,9 @@ class Call(Job):
     def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
         text = "".join(traceback.format_exception(cause)) if cause is not None else ""
         response = error_response(error, text)
-        head = response_head(response, self._request, self._outbox.keep_alive)
-        content = b"" if self._request.method == "HEAD" else response.content
-        assert not isinstance(content, FileRange)
+        data, _ = render(response, self._request, self._outbox.keep_alive)
         self._outbox.status = response.status
-        self._finish(head + content, self._outbox.keep_alive)
+        self._finish(data, self._outbox.keep_alive)
 
     # What the application is given.
 
@@ -173,7 +171,11 @@ class Call(Job):
         if not data:
             return
         if not self._started:
-            self._start(data)
+            head = self._checked_head()
+            if head.content_length == len(data):
+                self._send_all(head, data)
+            else:
+                self._start(head, data)
         elif self._left is not None:
             self._send_counted(b"", data)
         elif not self._complete:
@@ -206,23 +208,26 @@ class Call(Job):
                 raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(piece).__name__}")
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         head = self._checked_head()
-        length = head.content_length
-        if length is None:
-            length = len(data)
-        if has_no_content(self._request, head.code):
-            # A HEAD that was answered with an empty body does not know the length of GET's.
-            known = head.content_length if not data and self._request.method == "HEAD" else length
-            self._finish(*self._render(head, known))
-        elif length == len(data):
-            start, keep_alive = self._render(head, length)
-            self._finish(start + data, keep_alive)
-        else:
-            self._start(data)
+        if head.content_length is not None and head.content_length != len(data):
+            if data:
+                self._start(head, data)
             self._end()
+        elif data or self._request.method != "HEAD":
+            self._send_all(head, data)
+        else:
+            self._end()  # a HEAD that was answered with an empty body does not know the length of GET's
 
-    def _start(self, data: bytes) -> None:
+    def _send_all(self, head: Head, data: bytes) -> None:
+        """Send the head and the whole content in one piece, as most answers go."""
+        start, keep_alive = self._render(head, len(data))
+        self._started = self._complete = True
+        if not has_no_content(self._request, head.code):
+            self._left = 0
+            start += data
+        self._outbox.finish(start, keep_alive=keep_alive)
+
+    def _start(self, head: Head, data: bytes) -> None:
         """Send the head with the first piece of content."""
-        head = self._checked_head()
         start, self._keep_alive = self._render(head, head.content_length)
         if has_no_content(self._request, head.code):
             self._finish(start, self._keep_alive)
@@ -286,7 +291,12 @@ class Call(Job):
         outbox = self._outbox
         outbox.status = head.code
         start, keep_alive, self._chunked = head.render(self._request, length, outbox.keep_alive)
-        for name in head.dropped:
+        if head.dropped:
+            self._warn_of(head.dropped)
+        return start, keep_alive
+
+    def _warn_of(self, dropped: list[str]) -> None:
+        for name in dropped:
             if name not in _warned and len(_warned) < 100:
                 _warned.add(name)
                 logger.warning(
@@ -295,4 +305,3 @@ class Call(Job):
                     self._request.target,
                     name,
                 )
-        return start, keep_alive

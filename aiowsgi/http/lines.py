@@ -1,0 +1,115 @@
+"""What one line of a head says, checked; the lines that most requests are made of are remembered.
+
+Both roads of the parser read names, values and paths by what is here. The memos are the fast road's: they know the
+lines of common requests only, and raise NotFast for all others.
+"""
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from aiowsgi.http.fields import SECRET, TOKEN, is_host
+from aiowsgi.http.memo import Memo
+from aiowsgi.http.messages import HTTPError, bad_request
+
+_fast_request_line = re.compile(rb"(?!CONNECT )([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_is_name = re.compile(TOKEN.encode()).fullmatch
+_is_content_length = re.compile(r"[0-9]{1,18}").fullmatch
+_bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+# Fields that only h11's road deals with.
+_NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
+_LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
+
+
+class NotFast(Exception):
+    """The fast road does not know this; h11 decides."""
+
+
+def cgi_name(name: str) -> str:
+    """``Content-Type`` -> ``CONTENT_TYPE``, any other ``X-Name`` -> ``HTTP_X_NAME`` (RFC 3875 section 4.1)."""
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+
+def is_dropped(name: str) -> bool:
+    """Tell whether a field never reaches an application.
+
+    With an underscore, it would be the same CGI name as the one with a hyphen; Proxy would be HTTP_PROXY, by which
+    some clients find their proxy (CVE-2016-5385).
+    """
+    return "_" in name or name.lower() == "proxy"
+
+
+# Values that must be of a form (RFC 9110 sections 7.2 and 8.6): what tells, and what to say if it is not.
+FORMS: dict[str, tuple[Callable[[str], object], str]] = {
+    "HTTP_HOST": (is_host, "The value of Host is no host."),
+    "CONTENT_LENGTH": (_is_content_length, "The value of Content-Length is no number of bytes."),
+}
+
+
+def decode_path(raw_path: str) -> str:
+    """Percent-decode the path of a request-target into latin-1 text. Raises HTTPError 400."""
+    if "%" not in raw_path:
+        return raw_path
+    if _bad_escape(raw_path):
+        raise bad_request("The path of the request-target has a broken percent-encoding.")
+    return unquote_to_bytes(raw_path).decode("latin-1")
+
+
+class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
+    """A field name as it was sent -> its CGI name, what its values must pass, and whether they may be remembered.
+
+    Raises NotFast.
+    """
+
+    def compute(self, key: bytes) -> tuple[tuple[str, Callable[[str], object] | None, bool], bool]:
+        if _is_name(key) is None:
+            raise NotFast
+        name = key.decode("ascii")
+        variable = cgi_name(name)
+        if variable in _NOT_FAST or is_dropped(name):
+            raise NotFast
+        form = FORMS[variable][0] if variable in FORMS else None
+        return (variable, form, SECRET.search(name) is None), len(key) <= _LONGEST_KNOWN_LINE
+
+
+class FieldLines(Memo[bytes, tuple[str, str]]):
+    """A field line without its CRLF -> its CGI name and value, both checked. Raises NotFast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names = _Names()
+
+    def compute(self, key: bytes) -> tuple[tuple[str, str], bool]:
+        name, colon, rest = key.partition(b":")
+        variable, form, lasting = self._names[name]
+        value = rest.strip(b" \t").decode("latin-1")
+        # isprintable is the quicker test, and the stricter one: a tab or obs-text takes the other.
+        if (
+            not colon
+            or (not value.isprintable() and _bad_value(rest))
+            or (form is not None and not form(value))
+        ):
+            raise NotFast
+        return (variable, value), lasting and len(key) <= _LONGEST_KNOWN_LINE
+
+
+class RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
+    """A request line -> method, target, path as sent, path decoded, query, version. Raises NotFast.
+
+    Lines with a query are not remembered, for a query may hold a secret.
+    """
+
+    def compute(self, key: bytes) -> tuple[tuple[str, str, str, str, str, str], bool]:
+        match = _fast_request_line(key)
+        if match is None:
+            raise NotFast
+        method, target, minor = match[1].decode("ascii"), match[2].decode("ascii"), match[3]
+        raw_path, mark, query = target.partition("?")
+        try:
+            path = decode_path(raw_path)
+        except HTTPError:
+            raise NotFast from None
+        version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
+        return (method, target, raw_path, path, query, version), not mark and len(key) <= _LONGEST_KNOWN_LINE

@@ -1,0 +1,150 @@
+"""The way out of a connection: an answer's bytes in their order, as fast as the client takes them."""
+
+import asyncio
+from abc import abstractmethod
+
+from aiowsgi.http.messages import FileRange
+from aiowsgi.http.states import State
+from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
+from aiowsgi.server.shared import Served, Shared
+from aiowsgi.wsgi.bridge import Outbox
+
+NEVER = float("inf")
+
+
+class Sending(Served):
+    """The half of a connection that writes; the other half, Connection, says what comes behind an answer."""
+
+    __slots__ = ("_file", "_outbox", "_sent", "_shared", "_transport", "_unsent", "_write_paused")
+
+    _transport: asyncio.Transport
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._write_paused = False  # the transport holds as much as it should
+        self._outbox: Outbox | None = None  # of the answer, until its end
+        self._file: FileSender | FileReader | None = None  # while a file is being sent
+        self._sent = 0  # bytes that were given to the transport and not logged yet
+        self._unsent = 0  # of them, those the transport still held when somebody looked
+
+    @abstractmethod
+    def _answered(self, status: int, keep_alive: bool) -> None:
+        """The whole answer was given to the transport."""
+
+    @abstractmethod
+    def _broken_off(self, status: int, reason: str = "") -> None:
+        """No more of the answer can be given, though it is not whole; ``reason`` is what nobody has logged yet."""
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """Go on behind what was sent, if that was the end of the answer."""
+
+    def _write(self, data: bytes) -> bool:
+        """Give ``data`` to the transport; False where it is closing and nothing more can be sent."""
+        if self._transport.is_closing():
+            return False
+        self._sent += len(data)
+        self._transport.write(data)
+        return True
+
+    def _send_rest(self, file_range: FileRange, status: int, keep_alive: bool) -> None:
+        """Send a file behind what was written, and no more: it goes the way of a thread's answer."""
+        outbox = self._outbox = Outbox(self._shared.pool, self._outbox_ready, 0, 0)
+        outbox.status = status
+        outbox.put(file_range, keep_alive)
+        self._flush()
+
+    # How the client keeps up.
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._await_client()
+
+    def _await_client(self) -> None:
+        """Set the deadline for a client that has to take bytes before anything goes on."""
+        self._unsent = self._transport.get_write_buffer_size()
+        self.deadline = self._shared.now + self._shared.deadlines[State.ANSWERING]
+
+    def _takes(self) -> bool:
+        """Tell whether the client has taken something since that deadline was set."""
+        return self._transport.get_write_buffer_size() < self._unsent
+
+    def _abandon(self) -> None:
+        """Stop, and let no thread wait: the client has left."""
+        if self._outbox is not None:
+            self._outbox.abandon()
+        if self._file is not None:
+            self._file.cancel()
+        self._outbox = self._file = None
+
+    # What an Outbox has.
+
+    def _outbox_ready(self, outbox: Outbox) -> None:
+        if outbox is self._outbox and self._file is None and not self._write_paused:
+            self._flush()
+            self._go_on()
+
+    def _send_on(self) -> None:
+        """Send what waits, now that the transport has room again."""
+        if self._file is not None:
+            self._file.start()
+        elif self._outbox is not None:
+            self._flush()
+        self._go_on()
+
+    def _flush(self) -> None:
+        """Write what the Outbox has, as long as the transport takes it."""
+        outbox, transport = self._outbox, self._transport
+        assert outbox is not None
+        while not (self._write_paused or transport.is_closing()):
+            ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
+            piece = outbox.take()
+            if piece is None:
+                if ended:
+                    self._finish(outbox)
+                return
+            if isinstance(piece, FileRange):
+                self._send_file(piece, outbox)
+                return
+            self._sent += len(piece)
+            transport.write(piece)
+            if not ended:
+                outbox.took(piece)
+
+    def _finish(self, outbox: Outbox) -> None:
+        self._outbox = None
+        if outbox.cut:
+            self._broken_off(outbox.status)
+        else:
+            self._answered(outbox.status, outbox.keep_alive)
+
+    def _send_file(self, file_range: FileRange, outbox: Outbox) -> None:
+        """Send a part of a file, behind all that was written before it."""
+        shared, transport = self._shared, self._transport
+
+        def progress() -> None:
+            self.deadline = shared.now + shared.deadlines[State.ANSWERING]
+
+        def done(error: BaseException | None) -> None:
+            if self._file is None:
+                return  # the client left meanwhile
+            self._file = None
+            transport.set_write_buffer_limits()
+            if isinstance(error, ConnectionError | TimeoutError):
+                transport.abort()
+            elif error is not None:
+                self._broken_off(outbox.status, f"a file could not be sent to its end: {error}")
+            else:
+                self.deadline = NEVER
+                self._sent += file_range.count
+                outbox.took(file_range)
+                self._flush()
+                self._go_on()
+
+        transport.set_write_buffer_limits(0)
+        if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
+            self._file = FileSender(shared.loop, transport, file_range, progress, done)
+        else:
+            self._file = FileReader(shared.disk, transport, file_range, progress, done)
+        if not self._write_paused:
+            self._file.start()
