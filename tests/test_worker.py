@@ -126,6 +126,19 @@ def test_listeners_stay_open_for_those_who_come_later(loop: str) -> None:
                 waiting.socket.close()
 
 
+def test_deadlines_are_looked_at(loop: str) -> None:
+    with (
+        Running(Applied(echo), loop=loop, keep_alive_timeout=0.01, head_timeout=0.01) as running,
+        running.connect() as idle,
+        running.connect() as slow,
+    ):
+        assert idle.get("/").status == 200
+        slow.send(get("/")[:-1])
+        assert idle.rest() == b""
+        assert slow.answer().status == 408
+        assert slow.rest() == b""
+
+
 # Draining.
 
 
@@ -252,11 +265,9 @@ def test_a_thread_that_waits_for_a_slow_client_is_freed_by_the_cut(
     assert caplog.messages == ["1 connections did not end in time and are cut"]
 
 
-def test_an_application_that_never_returns_does_not_hold_up_the_end(
-    loop: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_application_that_never_returns_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
-    with Running(Applied(gate), loop=loop, graceful_timeout=0.05) as running, running.connect() as busy:
+    with Running(Applied(gate), graceful_timeout=0.05) as running, running.connect() as busy:
         busy.send(get("/"))
         assert gate.entered.wait(WAIT)
         running.worker.stop()

@@ -15,7 +15,7 @@ FIELD_LINE = rb"(%b):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)" % TOKEN.encode()
 
 # Names whose values are nobody's business but the two ends': never kept longer than the message.
 SECRET = re.compile(
-    r"auth|cookie|token|key|secret|session|passw|signature|credential|jwt|csrf|xsrf", re.IGNORECASE
+    r"auth|cookie|referer|token|key|secret|session|passw|signature|credential|jwt|csrf|xsrf", re.IGNORECASE
 )
 
 _is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?").fullmatch
