@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from threading import Event
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -37,11 +36,12 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large files; "big" is of random bytes."""
+    """Large files, and one that the server keeps in memory."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "big").write_bytes(os.urandom(BIG))
     for letter in "abc":
         (folder / letter).write_bytes(letter.encode() * 1_000_000 + os.urandom(10))
+    (folder / "in-memory").write_bytes(os.urandom(60 * 1024))
     (folder / "70K").write_bytes(os.urandom(70 * 1024))
     return folder
 
@@ -122,15 +122,27 @@ def test_pipelined_files_come_in_order_with_what_is_between_them(folder: Path, l
         assert peer.answer().content == (folder / "b").read_bytes()
 
 
-def test_thousands_of_pipelined_files_do_not_nest(folder: Path, loop: str) -> None:
-    content = (folder / "70K").read_bytes()
-    expected = sha256(content).digest()
+@pytest.mark.parametrize("stop", [1, 70 * 1024])
+def test_thousands_of_pipelined_files_do_not_nest(folder: Path, loop: str, stop: int) -> None:
+    content = (folder / "70K").read_bytes()[:stop]
     with files_of(folder, loop) as server, Peer(server.server_address) as peer:
-        peer.send(get("/files/70K") * 2000)
+        peer.send(get("/files/70K", f"Range: bytes=0-{stop - 1}") * 2000)
         for _ in range(2000):
             answer = peer.answer()
-            assert answer.status == 200
-            assert sha256(answer.content).digest() == expected
+            assert answer.status == 206
+            assert answer.content == content
+
+
+def test_a_client_that_sends_no_more_and_reads_late_gets_every_file(folder: Path, loop: str) -> None:
+    requests = (get("/files/in-memory") + get("/files/70K")) * 100
+    expected = [(folder / name).read_bytes() for name in ("in-memory", "70K")]
+    with files_of(folder, loop) as server, Peer(server.server_address, SMALL_BUFFER) as peer:
+        assert peer.get("/files/in-memory").content == expected[0]  # which is known from now on
+        peer.send(requests)
+        peer.send_eof()
+        for number in range(200):
+            assert peer.answer().content == expected[number % 2]
+        assert peer.rest() == b""
 
 
 def test_a_slow_reader_holds_up_nobody_and_gets_it_all(folder: Path, loop: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any, Self
 from weakref import ref
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -126,15 +127,17 @@ def test_listeners_stay_open_for_those_who_come_later(loop: str) -> None:
                 waiting.socket.close()
 
 
-def test_deadlines_are_looked_at(loop: str) -> None:
+def test_deadlines_are_looked_at_and_none_comes_early(loop: str) -> None:
     with (
-        Running(Applied(echo), loop=loop, keep_alive_timeout=0.01, head_timeout=0.01) as running,
+        Running(Applied(echo), loop=loop, keep_alive_timeout=1, head_timeout=0.01) as running,
         running.connect() as idle,
         running.connect() as slow,
     ):
         assert idle.get("/").status == 200
+        began = monotonic()
         slow.send(get("/")[:-1])
         assert idle.rest() == b""
+        assert monotonic() - began >= 1
         assert slow.answer().status == 408
         assert slow.rest() == b""
 
@@ -224,17 +227,21 @@ def test_what_does_not_end_in_time_is_cut(
     log = tmp_path / "log"
     with (
         Running(Applied(gate), loop=loop, graceful_timeout=0.05, access_log=str(log)) as running,
-        running.connect() as busy,
+        running.connect() as one,
+        running.connect() as other,
     ):
-        busy.send(get("/endless"))
-        assert gate.entered.wait(WAIT)
+        for peer in (one, other):
+            peer.send(get("/endless"))
+            assert gate.entered.wait(WAIT)
+            gate.entered.clear()
         running.worker.stop()
-        assert busy.rest() == b""
+        assert one.rest() == other.rest() == b""
         gate.open.set()
         running.join()
-    assert caplog.messages == ["1 connections did not end in time and are cut"]
-    (line,) = log.read_text().splitlines()
-    assert '"GET /endless HTTP/1.1" 499 ' in line
+    assert caplog.messages == ["2 connections did not end in time and are cut"]
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    assert all('"GET /endless HTTP/1.1" 499 ' in line for line in lines)
 
 
 def test_a_thread_that_waits_for_a_slow_client_is_freed_by_the_cut(

@@ -16,6 +16,7 @@ from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.connection import Connection
+from aiowsgi.server.listeners import BACKLOG
 from aiowsgi.server.shared import Shared
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi.environ import server_environ
@@ -29,8 +30,6 @@ with suppress(ImportError):  # there is no uvloop for Windows
 
 logger = logging.getLogger("aiowsgi.worker")
 
-# Connections that the kernel may hold for us; it takes no more than net.core.somaxconn.
-BACKLOG = 2048
 DISK_THREADS = 2
 SWEEP = 1.0  # seconds between two looks at the deadlines
 LAST_TURNS = 5  # of the loop: enough to make a connection of what was accepted, and to read what has come
@@ -48,7 +47,7 @@ class Worker:
         self._router = router
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._stopped_early = False
+        self._stopping = False
 
     def run(self, ready: Callable[[], None], life: int | None = None, signals: bool = False) -> None:
         """Serve until stopped, then drain; blocks.
@@ -61,7 +60,7 @@ class Worker:
 
     def stop(self) -> None:
         """Begin to drain. From any thread."""
-        self._stopped_early = True
+        self._stopping = True
         loop, stop = self._loop, self._stop
         if loop is not None and stop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
@@ -69,7 +68,7 @@ class Worker:
     async def _serve(self, ready: Callable[[], None], life: int | None, signals: bool) -> None:
         loop = self._loop = asyncio.get_running_loop()
         stop = self._stop = asyncio.Event()
-        if self._stopped_early:
+        if self._stopping:
             stop.set()
         with ExitStack() as stack:
             shared = self._shared(loop, stack)
@@ -101,9 +100,9 @@ class Worker:
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
         config = self._config
         pool = Pool(config.threads, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        stack.callback(self._close_pool, pool)
+        stack.callback(_close_pool, pool, "an application")
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        stack.callback(self._close_pool, disk)
+        stack.callback(_close_pool, disk, "a look at the disk")
         log = None
         if config.access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
@@ -155,10 +154,6 @@ class Worker:
                 # What they leave behind, in the access log and in waiting threads, is seen to before those end.
                 await shared.drained.wait()
 
-    def _close_pool(self, pool: Pool) -> None:
-        if not pool.close(1.0):
-            logger.warning("an application has not returned; its thread is left behind")
-
 
 async def _stop_accepting(loop: asyncio.AbstractEventLoop, servers: Sequence[asyncio.Server]) -> None:
     """Close ``servers``, but let the requests of who was accepted by then come in."""
@@ -181,7 +176,8 @@ async def _sweep(shared: Shared) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         now = shared.now = shared.loop.time()
-        for connection in [c for c in shared.connections if c.deadline <= now]:
+        # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
+        for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
             connection.expire()
 
 
@@ -189,6 +185,11 @@ def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event)
     if not os.read(life, 1):
         loop.remove_reader(life)
         stop.set()
+
+
+def _close_pool(pool: Pool, work: str) -> None:
+    if not pool.close(1.0):
+        logger.warning("%s has not returned; its thread is left behind", work)
 
 
 def _finish_log(writer: Pool, log: AccessLog) -> None:
