@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from aiowsgi.config import SETTINGS, ConfigError, Setting, load
-from aiowsgi.process.supervisor import run
+from aiowsgi.process.serving import run
 from aiowsgi.version import __version__
 
 _SUMMARY = """\

@@ -14,7 +14,7 @@ from aiowsgi.http.framing import field_lines
 from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.states import State
 from aiowsgi.server.shared import Errand
-from aiowsgi.site.router import Answer, Lookup
+from aiowsgi.site.router import Answer, Handler, Lookup
 from tests.wire_client import WAIT, Applied, Server, answering, echo
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -78,6 +78,14 @@ async def test_a_head_may_come_in_any_pieces() -> None:
         await client.receive(b"GET /slow .")
 
 
+async def test_what_was_looked_at_of_one_head_says_nothing_of_the_next() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\nX-A: " + b"b" * 1000)
+        client.send(b"\r\n\r\n" + GET % b"1" + GET % b"2")
+        assert client.sent.count(b"HTTP/1.1 200 OK") == 3
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     with Server(Applied(echo)) as server:
         client = server.connect()
@@ -110,6 +118,14 @@ async def test_reading_pauses_when_too_much_is_pipelined() -> None:
         assert client.transport.reading
 
 
+async def test_a_head_may_be_longer_than_what_is_read_ahead() -> None:
+    with Server(Ready(), limits=Limits(pipelined=100)) as server:
+        client = server.connect()
+        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\nX-A: " + b"b" * 1000)
+        client.send(b"\r\n\r\n")
+        assert client.sent.endswith(b"/long!")
+
+
 async def test_the_last_answer_says_so() -> None:
     with Server(Applied(echo)) as server:
         client = server.connect()
@@ -117,6 +133,18 @@ async def test_the_last_answer_says_so() -> None:
         answer = await client.closed()
         assert b"\r\nConnection: close\r\n" in answer
         assert b"never" not in answer
+
+
+async def test_where_only_the_application_wants_the_end_the_client_may_still_send() -> None:
+    with Server(Applied(answering(b"last", ("Connection", "close")))) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        assert b"\r\nConnection: close\r\n" in await client.closed()
+        assert not client.transport.closing
+        client.send(GET % b"never")
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert client.sent.count(b"HTTP/1.1") == 1
 
 
 async def test_an_http_1_0_client_keeps_the_connection_if_it_asks_for_it() -> None:
@@ -269,13 +297,18 @@ async def test_a_request_behind_a_lookup_that_led_to_a_full_queue_is_answered() 
         await waiting.receive(b"GET /waiting .")
 
 
-async def test_much_content_that_nobody_wants_ends_the_connection() -> None:
+@pytest.mark.parametrize(
+    "head", [POST % (b"", 1_000_000), b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"]
+)
+async def test_much_content_that_nobody_wants_ends_the_connection(head: bytes) -> None:
     with Server(Ready()) as server:
         client = server.connect()
-        client.send(POST % (b"", 1_000_000))
+        client.send(head)
         assert b"\r\nConnection: close\r\n" in client.sent
         client.send(b"x" * 1000 + GET % b"never")
         assert client.state == State.CLOSING
+        for _ in range(3):
+            client.send(b"x" * 100_000)  # which is thrown away, or reading would pause
         assert b"never" not in client.sent
 
 
@@ -354,6 +387,15 @@ async def test_a_client_that_sends_no_more_still_gets_its_answers() -> None:
         await client.until(lambda: client.lost)
         assert b"GET /one ." in client.sent
         assert client.sent.endswith(b"GET /two .")
+
+
+async def test_a_client_that_stops_within_a_head_is_not_waited_for() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(GET % b"one" + GET[:10])
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert client.sent.endswith(b"GET /one .")
 
 
 async def test_a_client_that_leaves_in_between_is_forgotten() -> None:
@@ -443,6 +485,41 @@ async def test_draining_closes_idle_connections_and_lets_others_finish() -> None
         assert not server.shared.connections
 
 
+@pytest.mark.parametrize(("handler", "content"), [(Applied(echo), b"GET /x ."), (Ready(), b"/x!")])
+async def test_a_request_that_comes_whole_while_draining_is_the_last_one(
+    handler: Handler, content: bytes
+) -> None:
+    with Server(handler) as server:
+        client = server.connect()
+        client.send((GET % b"x")[:-1])
+        server.shared.draining = True
+        client.connection.drain()
+        client.send(b"\n")
+        answer = await client.closed()
+        assert b"\r\nConnection: close\r\n" in answer
+        assert answer.endswith(content)
+
+
+async def test_draining_ends_a_connection_behind_an_answer_that_did_not_say_so() -> None:
+    drained = ThreadEvent()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"first"
+        assert_set(drained)
+        yield b"last"
+
+    with Server(Applied(application)) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        await client.receive(b"first\r\n")
+        server.shared.draining = True
+        client.connection.drain()
+        drained.set()
+        await client.until(lambda: client.lost)
+        assert client.sent.endswith(b"last\r\n0\r\n\r\n")
+
+
 async def test_draining_lets_a_slow_client_take_what_it_was_given() -> None:
     with Server(Paragraph(), timeouts=Timeouts(transfer=60, linger=5)) as server:
         client = server.connect()
@@ -473,8 +550,9 @@ async def test_a_full_queue_is_answered_at_once_and_the_connection_kept() -> Non
         assert third.state == State.IDLE
         gate.open.set()
         await waiting.receive(b"GET /waiting .")
-        third.send(GET % b"again")
-        await third.receive(b"GET /again .")
+        third.send(POST % (b"again", 2) + b"a")
+        third.send(b"b")
+        await third.receive(b"POST /again ab.")
 
 
 async def test_a_slow_reader_holds_no_thread() -> None:
@@ -598,10 +676,11 @@ async def test_a_head_has_to_come_in_time_however_it_drips() -> None:
         assert b"\r\nConnection: close\r\n" in client.sent
 
 
-async def test_content_that_stops_is_given_up() -> None:
+@pytest.mark.parametrize("begun", [b"", b"0"])
+async def test_content_that_stops_is_given_up(begun: bytes) -> None:
     with Server(Applied(echo), timeouts=TIMEOUTS) as server:
         client = server.connect()
-        client.send(POST % (b"", 10) + b"0")
+        client.send(POST % (b"", 10) + begun)
         server.pass_time(59)
         client.send(b"1")
         server.pass_time(59)
@@ -610,14 +689,26 @@ async def test_content_that_stops_is_given_up() -> None:
         assert client.sent.startswith(b"HTTP/1.1 408 ")
 
 
+async def test_content_that_stops_behind_its_file_is_given_up() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS, limits=Limits(content_memory=1000)) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10_000) + b"x" * 5000)
+        await client.until_reading()
+        server.pass_time(60)
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
 async def test_an_application_may_take_its_time() -> None:
     gate = Gate()
     with Server(Applied(gate), timeouts=TIMEOUTS) as server:
-        client = server.connect()
+        client, other = server.connect(), server.connect()
         client.send(GET % b"")
+        other.send(POST % (b"", 2) + b"a")
+        other.send(b"b")
         server.pass_time(10_000)
         gate.open.set()
         await client.receive(b"GET / .")
+        await other.receive(b"POST / ab.")
 
 
 async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
@@ -633,6 +724,32 @@ async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
             assert not client.transport.aborted
         server.pass_time(60)
         assert client.transport.aborted
+
+
+async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:
+    caught_up = ThreadEvent()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"x" * 100_000
+        assert_set(caught_up)
+        yield b"y" * 100_000
+
+    with Server(Applied(application), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        client.transport.take(200_000)
+        server.pass_time(10_000)  # for the application
+        assert not client.transport.aborted
+        caught_up.set()
+        await client.until_paused()
+        client.transport.blocked = False
+        client.transport.take(200_000)
+        await client.receive(b"0\r\n\r\n")
+        server.pass_time(75)
+        assert client.transport.closing
 
 
 async def test_a_refused_client_may_go_on_sending_for_a_while_only() -> None:

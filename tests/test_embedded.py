@@ -218,6 +218,23 @@ def test_shutdown_returns_when_what_was_asked_is_answered() -> None:
         assert not stopping.is_alive()
 
 
+def test_what_is_mounted_beside_the_application_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_once.py").write_text(
+        "made = []\n"
+        "def factory():\n"
+        "    made.append(1)\n"
+        "    return lambda environ, start_response: start_response('200 OK', []) and [str(len(made)).encode()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with make_server("127.0.0.1", 0, echo, mount=["/made=made_once:factory()"]) as server:
+        for _ in range(2):
+            with forever(server), Peer(server.server_address) as peer:
+                assert peer.get("/made").content == b"1"
+
+
 # One request at a time.
 
 

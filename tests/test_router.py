@@ -1,9 +1,9 @@
-"""Mounts: which handler is asked, in which order, and with which SCRIPT_NAME and PATH_INFO."""
+"""Mounts: which handler is asked, in which order, with which SCRIPT_NAME and PATH_INFO, and who answers."""
 
 import pytest
 
-from aiowsgi.http.messages import Request
-from aiowsgi.site.router import Answer, Mount, Router
+from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.site.router import Answer, Candidate, Mount, Router, first_answer
 
 
 class Named:
@@ -67,3 +67,51 @@ def test_a_site_without_mounts_has_nobody_to_ask() -> None:
 def test_a_prefix_that_could_never_match_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="begins with '/'"):
         Router([mount(prefix, "api")])
+
+
+class Answering:
+    """A handler that has its answer, and notes that it was asked."""
+
+    def __init__(self, answer: Answer | HTTPError) -> None:
+        self.answer = answer
+        self.asked_as: tuple[str, str] | None = None
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        self.asked_as = (script_name, path_info)
+        if isinstance(self.answer, HTTPError):
+            raise self.answer
+        return self.answer
+
+    @property
+    def candidate(self) -> Candidate:
+        return self, "/a", "/b"
+
+
+def test_the_first_that_does_not_decline_answers() -> None:
+    response = Response(200)
+    declining, answering, last = Answering(None), Answering(response), Answering(Response(500))
+    candidates = iter([declining.candidate, answering.candidate, last.candidate])
+    assert first_answer(Request(), candidates) is response
+    assert declining.asked_as == answering.asked_as == ("/a", "/b")
+    assert last.asked_as is None
+
+
+def test_nobody_is_asked_beyond_an_answer_that_was_found() -> None:
+    response, other = Response(200), Answering(Response(500))
+    assert first_answer(Request(), iter([other.candidate]), response) is response
+    assert other.asked_as is None
+
+
+def test_a_handler_that_refuses_has_answered() -> None:
+    refusing, other = Answering(HTTPError(405, fields=[("Allow", "GET")])), Answering(Response(200))
+    answer = first_answer(Request(), iter([refusing.candidate, other.candidate]))
+    assert isinstance(answer, Response)
+    assert answer.status == 405
+    assert b"Allow: GET\r\n" in answer.fields
+    assert other.asked_as is None
+
+
+def test_where_nobody_is_left_to_ask_nothing_is_found() -> None:
+    answer = first_answer(Request(), iter([Answering(None).candidate]))
+    assert isinstance(answer, Response)
+    assert answer.status == 404

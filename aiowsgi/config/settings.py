@@ -140,6 +140,16 @@ class Config:
         )
 
 
+def as_option(name: str) -> str:
+    """Return how the command line spells the setting ``name``."""
+    return "APP" if name == "app" else "--" + name.replace("_", "-")
+
+
+def as_variable(name: str) -> str:
+    """Return how the environment spells the setting ``name``."""
+    return "AIOWSGI_" + name.upper()
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a field of Config declares, and how the sources of settings spell it."""
@@ -152,11 +162,11 @@ class Setting:
 
     @property
     def option(self) -> str:
-        return "APP" if self.name == "app" else "--" + self.name.replace("_", "-")
+        return as_option(self.name)
 
     @property
     def variable(self) -> str:
-        return "AIOWSGI_" + self.name.upper()
+        return as_variable(self.name)
 
 
 def _default_text(kind: Kind, default: Any) -> str:

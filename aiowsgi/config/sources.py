@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiowsgi.config import values
-from aiowsgi.config.settings import SETTINGS, Config
+from aiowsgi.config.settings import SETTINGS, Config, as_option, as_variable
 from aiowsgi.config.values import Kind
 
 
@@ -45,8 +45,8 @@ def load(command_line: Mapping[str, object], environ: Mapping[str, str], directo
         found = _named_file(variable, "AIOWSGI_CONFIG", directory)
     else:
         found = _file_of(directory)
-    found |= _read(variables, lambda name: f"AIOWSGI_{name.upper()}", text=True)
-    found |= _read(options, lambda name: "APP" if name == "app" else f"--{name.replace('_', '-')}", text=True)
+    found |= _read(variables, as_variable, text=True)
+    found |= _read(options, as_option, text=True)
     return _checked(found, directory)
 
 

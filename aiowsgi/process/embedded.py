@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from aiowsgi.config import Config, load
-from aiowsgi.process.supervisor import run
+from aiowsgi.process.serving import run
 from aiowsgi.server.listeners import close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.build import build_router
 from aiowsgi.wsgi.serial import one_at_a_time
 
 
-def serve(application: WSGIApplication | str | None = None, **settings: Any) -> int:
+def serve(application: WSGIApplication | str | None = None, **settings: object) -> int:
     """Do what ``aiowsgi serve`` does, in this process and its children; blocks until a signal stops it.
 
     ``application`` is a WSGI application or what the command line takes for one; ``settings`` are those of the
@@ -27,16 +27,17 @@ def serve(application: WSGIApplication | str | None = None, **settings: Any) -> 
     return run(_config(settings), application)
 
 
-def make_server(host: str, port: int, app: WSGIApplication, **settings: Any) -> "WSGIServer":
+def make_server(host: str, port: int, app: WSGIApplication, **settings: object) -> "WSGIServer":
     """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
 
-    ``settings`` as for ``serve``. Raises ListenError, an OSError, where the address cannot be had.
+    ``settings`` as for ``serve``. Raises ConfigError, ApplicationError for one that is mounted beside ``app``, and
+    ListenError, an OSError, where the address cannot be had.
     """
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return WSGIServer(_config({**settings, "bind": [bind]}), app)
 
 
-def _config(settings: dict[str, Any]) -> Config:
+def _config(settings: dict[str, object]) -> Config:
     # With an application the folders html and apps are served only where they are asked for.
     return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd()), app=None)
 
@@ -50,11 +51,13 @@ class WSGIServer:
     def __init__(self, config: Config, application: WSGIApplication) -> None:
         self._config = config
         self._application = application
+        self._router = build_router(config, self._call)
         self._listeners = open_listeners(config.bind)
         self.server_address: tuple[str, int] = self._listeners[0].getsockname()[:2]
         self.server_name, self.server_port = self.server_address
         self._serving = one_at_a_time()
-        self._worker = self._make_worker(self._call)
+        self._once = False  # the next request is the last one
+        self._worker = self._make_worker()
 
     def get_app(self) -> WSGIApplication:
         return self._application
@@ -69,16 +72,16 @@ class WSGIServer:
             try:
                 self._worker.run(lambda: None)
             finally:
-                self._worker = self._make_worker(self._call)
+                self._worker = self._make_worker()
 
     def handle_request(self) -> None:
-        """Serve until one request has been answered."""
+        """Serve until the application has answered one request."""
         with self._serving:
-            self._worker = self._make_worker(self._call_once)
+            self._once, self._worker = True, self._make_worker()
             try:
                 self._worker.run(lambda: None)
             finally:
-                self._worker = self._make_worker(self._call)
+                self._once, self._worker = False, self._make_worker()
 
     def shutdown(self) -> None:
         """Stop ``serve_forever``, which runs in another thread, and wait until it has returned."""
@@ -101,13 +104,10 @@ class WSGIServer:
     ) -> None:
         self.server_close()
 
-    def _make_worker(self, application: WSGIApplication) -> Worker:
-        return Worker(self._config, self._listeners, build_router(self._config, application))
+    def _make_worker(self) -> Worker:
+        return Worker(self._config, self._listeners, self._router)
 
     def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self._application(environ, start_response)
-
-    def _call_once(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # A draining worker still answers what it has begun.
-        self._worker.stop()
+        if self._once:
+            self._worker.stop()  # it still answers what it has begun
         return self._application(environ, start_response)

@@ -12,23 +12,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from wsgiref.types import WSGIApplication
 
-from aiowsgi.config import Config
-from aiowsgi.process.child import READY, START_FAILED, Child, Report, Work, fork
-from aiowsgi.server.listeners import ListenError, address_of, close_listeners, open_listeners
-from aiowsgi.server.worker import Worker
-from aiowsgi.site.applications import ApplicationError, describe
-from aiowsgi.site.build import build_router, describe_mounts
-from aiowsgi.version import __version__
+from aiowsgi.process.child import START_FAILED, Child, Work, fork
+from aiowsgi.server.listeners import close_listeners
 
 STEADY = 10.0  # seconds; a worker that dies sooner after it became ready counts as dying at its start
 FIRST_PAUSE = 0.1  # seconds from such a death to the next start; each one more in a row doubles it
 LONGEST_PAUSE = 10.0  # seconds
-SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is left and end by itself
 
 logger = logging.getLogger("aiowsgi.supervisor")
 
@@ -173,7 +166,7 @@ class Supervisor:
             level = logging.ERROR if words and child and child.ready else logging.DEBUG
             logger.log(level, "%s", _lines(line, words))
         elif self._starting and not (child and child.ready):
-            _tell(words or f"aiowsgi: {line}{' before it was ready' if child else ''}")
+            tell(words or f"aiowsgi: {line}{' before it was ready' if child else ''}")
             self._status = START_FAILED
             self._stop()
         else:
@@ -216,66 +209,7 @@ class Supervisor:
             os.close(descriptor)
 
 
-def run(config: Config, application: WSGIApplication | None = None) -> int:
-    """Serve as ``config`` says, ``application`` behind all that it mounts; blocks.
-
-    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen or the workers cannot start.
-    Both have been told on standard error by then.
-    """
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
-    )
-    try:
-        listeners = open_listeners(config.bind)
-    except ListenError as error:
-        _tell(f"aiowsgi: {error}")
-        return START_FAILED
-    work = partial(_serve, config, application, listeners)
-    started = partial(_tell, _start_report(config, listeners))
-    if hasattr(os, "fork"):
-        return Supervisor(listeners, work, config.workers, config.timeouts.graceful + SPARE, started).run()
-    try:
-        return _run_alone(work, started)
-    finally:
-        close_listeners(listeners)
-
-
-def _serve(
-    config: Config,
-    application: WSGIApplication | None,
-    listeners: Sequence[socket.socket],
-    report: Report,
-    life: int | None,
-) -> None:
-    try:
-        router = build_router(config, application)
-    except ApplicationError as error:
-        before, newline, line = describe(error).rpartition("\n")
-        report.failed(f"{before}{newline}aiowsgi: {line}")
-    else:
-        Worker(config, listeners, router).run(report.ready, life, signals=life is not None)
-
-
-def _run_alone(work: Work, started: Callable[[], None]) -> int:
-    """Do the work in this process, where there is no fork (Windows); KeyboardInterrupt stops it."""
-    report = Report(lambda said: started() if said == READY else _tell(said.decode()))
-    with report, contextlib.suppress(KeyboardInterrupt):
-        work(report, None)
-    return report.status
-
-
-def _start_report(config: Config, listeners: Sequence[socket.socket]) -> str:
-    return "\n".join(
-        [
-            f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
-            *(f"listening on {address_of(listener)}" for listener in listeners),
-            *(f"  {line}" for line in describe_mounts(config)),
-        ]
-    )
-
-
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
     """Show ``text`` on standard error; standard output is the access log's."""
     sys.stderr.write(text.rstrip("\n") + "\n")
     sys.stderr.flush()

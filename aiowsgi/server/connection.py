@@ -10,6 +10,7 @@ import logging
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -82,7 +83,7 @@ class Connection(Sending):
         self._shared.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._content is not None:
+        if self._receives():
             self._receive_content(data)
         elif self.state != CLOSING:
             self._buffer = self._buffer + data if self._buffer else data
@@ -97,7 +98,7 @@ class Connection(Sending):
         self._eof = True
         if self.state == IDLE:
             return bool(self._buffer)  # requests that wait for their turn
-        return self.state == ANSWERING and self._content is None
+        return self.state == ANSWERING and not self._receives()
 
     def resume_writing(self) -> None:
         self._write_paused = False
@@ -128,7 +129,7 @@ class Connection(Sending):
     def expire(self) -> None:
         if self._takes():
             self._await_client()
-        elif self.state == HEAD or (self.state == ANSWERING and self._content is not None):
+        elif self.state == HEAD or (self.state == ANSWERING and self._receives()):
             self._refuse(HTTPError(408, close=True))
         elif self.state == IDLE:
             self._close()
@@ -180,7 +181,7 @@ class Connection(Sending):
         ends = self._shared.draining or (self._eof and not self._buffer)
         if (ends and self.state == IDLE) or (self._eof and self.state == HEAD):
             self._close()
-        elif self._eof and self._content is not None:
+        elif self._eof and self._receives():
             self._transport.close()  # its end will never come
         elif self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
             self._read_paused = False
@@ -214,6 +215,10 @@ class Connection(Sending):
                 self._receive_content(data)
             elif request.expect_continue:
                 self._transport.write(CONTINUE)
+
+    def _receives(self) -> bool:
+        """Tell whether what comes is content; while a file is the early answer, it waits in the buffer."""
+        return self._content is not None and self._outbox is None
 
     def _receive_content(self, data: bytes) -> None:
         assert self._content is not None
@@ -367,7 +372,9 @@ class Connection(Sending):
         if clean or self._eof or not self._transport.can_write_eof():
             self._transport.close()
         elif not self._transport.is_closing():
-            self._transport.write_eof()
+            # asyncio tells here that the client is gone; what is read next tells it, too.
+            with suppress(OSError):
+                self._transport.write_eof()
             self._transport.resume_reading()
 
     def _close(self) -> None:

@@ -10,7 +10,6 @@ import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 BACKLOG = 2048  # connections that wait until a worker accepts; the kernel cuts it to its own somaxconn
 
@@ -119,7 +118,7 @@ def _open_unix(bind: str) -> Iterator[Listener]:
     yield listener
 
 
-def _listen(family: int, address: Any) -> Listener:
+def _listen(family: int, address: str | tuple[str | int, ...]) -> Listener:
     listener = Listener(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":

@@ -82,7 +82,11 @@ class FileSender:
 
     def _watch(self, descriptor: int) -> None:
         if self._watched < 0:
-            self._watched = os.dup(descriptor)
+            try:
+                self._watched = os.dup(descriptor)
+            except OSError as error:  # none is left
+                self._end(error)
+                return
             self._loop.add_writer(self._watched, self._send, self._watched)
 
     def _end(self, error: BaseException | None) -> None:

@@ -31,6 +31,9 @@ with suppress(ImportError):  # there is no uvloop for Windows
 logger = logging.getLogger("aiowsgi.worker")
 
 DISK_THREADS = 2
+# What asyncio is told is the backlog. It takes it for how often to accept in one turn; where no descriptor is left
+# each try is a traceback in the log and makes for one more try in a second, so that more than one would multiply.
+ACCEPTS = 1
 SWEEP = 1.0  # seconds between two looks at the deadlines
 LAST_TURNS = 5  # of the loop: enough to make a connection of what was accepted, and to read what has come
 
@@ -132,13 +135,16 @@ class Worker:
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
         accept = partial(Connection, shared, server_environ(host, str(port), "http", multiprocess))
-        listener = listener.dup()  # closing a server closes its socket
+        sock = listener.dup()  # closing a server closes its socket
         if not unix:
-            return await loop.create_server(accept, sock=listener, backlog=BACKLOG)
-        if sys.version_info >= (3, 13) and self._config.loop == "asyncio":
+            server = await loop.create_server(accept, sock=sock, backlog=ACCEPTS)
+        elif sys.version_info >= (3, 13) and self._config.loop == "asyncio":
             # asyncio would remove the socket's file, which is whoever bound it to remove.
-            return await loop.create_unix_server(accept, sock=listener, backlog=BACKLOG, cleanup_socket=False)
-        return await loop.create_unix_server(accept, sock=listener, backlog=BACKLOG)
+            server = await loop.create_unix_server(accept, sock=sock, backlog=ACCEPTS, cleanup_socket=False)
+        else:
+            server = await loop.create_unix_server(accept, sock=sock, backlog=ACCEPTS)
+        listener.listen(BACKLOG)  # once more, for it is the same socket
+        return server
 
     async def _drain(self, shared: Shared) -> None:
         shared.drained.clear()  # set, perhaps, while the last connections were made
@@ -178,7 +184,11 @@ async def _sweep(shared: Shared) -> None:
         now = shared.now = shared.loop.time()
         # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
         for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
-            connection.expire()
+            try:
+                connection.expire()
+            except Exception:  # or one connection would take away the deadlines of all others
+                logger.exception("%r could not deal with its deadline", connection)
+                connection.abort()
 
 
 def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:

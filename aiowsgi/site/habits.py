@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from aiowsgi.http.messages import Field
+from aiowsgi.wsgi.application import ExcInfo
+
 _VERSIONS = ("HTTP/1.1 ", "HTTP/1.0 ")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
 
@@ -46,12 +49,12 @@ class _Answer:
     def __init__(self, start_response: StartResponse, report: Callable[[list[str]], None]) -> None:
         self._start_response = start_response
         self._report = report
-        self._headers: list[tuple[str, str]] = []
+        self._headers: list[Field] = []
         self._charset: str | None = None  # not looked for until there is text to encode
         self._habits: list[str] = []
 
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        self, status: str, headers: list[Field], exc_info: ExcInfo | None = None, /
     ) -> Callable[[bytes], object]:
         if isinstance(status, str) and status.startswith(_VERSIONS):
             self._saw(STATUS_WITH_VERSION)
@@ -100,7 +103,7 @@ class _Pieces:
             self._body.close()
 
 
-def _charset(headers: list[tuple[str, str]]) -> str:
+def _charset(headers: list[Field]) -> str:
     """Return the charset that Content-Type names; UTF-8 if it names none, or none that Python has."""
     for name, value in headers:
         if name.lower() == "content-type" and (found := _CHARSET.search(value)):

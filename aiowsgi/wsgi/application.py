@@ -171,7 +171,7 @@ class Call(Job):
         if not data:
             return
         if not self._started:
-            head = self._checked_head()
+            head = self._head or self._checked_head()
             if head.content_length == len(data):
                 self._send_all(head, data)
             else:
@@ -219,12 +219,16 @@ class Call(Job):
 
     def _send_all(self, head: Head, data: bytes) -> None:
         """Send the head and the whole content in one piece, as most answers go."""
-        start, keep_alive = self._render(head, len(data))
+        outbox, request = self._outbox, self._request
+        outbox.status = head.code
+        if head.dropped:
+            self._warn_of(head.dropped)
+        start, keep_alive, _ = head.render(request, len(data), outbox.keep_alive)
         self._started = self._complete = True
-        if not has_no_content(self._request, head.code):
+        if not has_no_content(request, head.code):
             self._left = 0
             start += data
-        self._outbox.finish(start, keep_alive=keep_alive)
+        outbox.finish(start, keep_alive=keep_alive)
 
     def _start(self, head: Head, data: bytes) -> None:
         """Send the head with the first piece of content."""

@@ -15,6 +15,8 @@ from aiowsgi.wsgi.pool import Delivery, Pool
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
 _OVERHEAD = 64
 
+_HAVE_PWRITE = hasattr(os, "pwrite")  # Windows has none: there a slow client keeps its thread waiting
+
 
 class ClientDisconnected(ConnectionAbortedError):
     """The client left before it had its answer; the application's iterable is closed."""
@@ -199,7 +201,7 @@ class Outbox(Delivery):
             # Nothing in the file is still to be sent. It is not used again: sendfile(2) lends the file's own
             # pages to the socket, so what the client has not received yet would change.
             self._file, self._offset = None, 0
-        if self._offset + len(data) > self._file_limit:
+        if not _HAVE_PWRITE or self._offset + len(data) > self._file_limit:
             return False
         try:
             if self._file is None:

@@ -92,7 +92,7 @@ class Pool:
         return True
 
     def submit_unbounded(self, job: Job) -> None:
-        """Queue a job that serves a request which was accepted before; there is one at most for each connection."""
+        """Queue a job that is owed to a request which was accepted, or to the access log: one at a time for each."""
         if not self._submitted:
             self._soon(self._release)
         self._submitted.append(job)
