@@ -147,6 +147,15 @@ async def test_where_only_the_application_wants_the_end_the_client_may_still_sen
         assert client.sent.count(b"HTTP/1.1") == 1
 
 
+async def test_where_nobody_wants_to_send_more_nothing_is_waited_for() -> None:
+    with Server(Applied(answering(b"last", ("Connection", "close")))) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        client.send_eof()
+        await client.until(lambda: client.lost)
+        assert client.sent.endswith(b"last")
+
+
 async def test_an_http_1_0_client_keeps_the_connection_if_it_asks_for_it() -> None:
     with Server(Applied(answering(b"whole"))) as server:
         client = server.connect()
@@ -298,7 +307,12 @@ async def test_a_request_behind_a_lookup_that_led_to_a_full_queue_is_answered() 
 
 
 @pytest.mark.parametrize(
-    "head", [POST % (b"", 1_000_000), b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    "head",
+    [
+        POST % (b"", 1_000_000),
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n",
+    ],
 )
 async def test_much_content_that_nobody_wants_ends_the_connection(head: bytes) -> None:
     with Server(Ready()) as server:
@@ -307,6 +321,7 @@ async def test_much_content_that_nobody_wants_ends_the_connection(head: bytes) -
         assert b"\r\nConnection: close\r\n" in client.sent
         client.send(b"x" * 1000 + GET % b"never")
         assert client.state == State.CLOSING
+        assert not client.transport.closing
         for _ in range(3):
             client.send(b"x" * 100_000)  # which is thrown away, or reading would pause
         assert b"never" not in client.sent
@@ -453,6 +468,18 @@ async def test_an_answer_that_breaks_off_ends_the_connection(caplog: pytest.LogC
     assert "GET /x: PEP 3333 asks for as many bytes" in caplog.text
 
 
+async def test_what_is_refused_behind_another_request_is_read_to_its_end() -> None:
+    gate = Gate()
+    with Server(Applied(gate)) as server:
+        client = server.connect()
+        client.send(GET % b"first")
+        client.send(b"GET /too-long-" + b"x" * 100_000)
+        assert not client.transport.reading
+        gate.open.set()
+        assert b"\r\n\r\nGET /first .HTTP/1.1 414 " in await client.closed()
+        assert client.transport.reading  # a close would reset the connection
+
+
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"])
 async def test_what_is_not_http_is_refused(data: bytes) -> None:
     with Server(Applied(echo)) as server:
@@ -532,6 +559,18 @@ async def test_draining_lets_a_slow_client_take_what_it_was_given() -> None:
         assert not client.transport.aborted
         client.transport.take(10_200)
         assert client.lost
+
+
+async def test_draining_answers_one_more_request_of_those_that_wait_for_their_turn() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(b"".join(GET % b"%d" % number for number in range(100)))
+        before = client.sent.count(b"HTTP/1.1 200")
+        server.shared.draining = True
+        client.connection.drain()
+        answers = await client.closed()
+        assert answers.count(b"HTTP/1.1 200") == before + 1
+        assert answers.count(b"\r\nConnection: close\r\n") == 1
 
 
 # Overload.

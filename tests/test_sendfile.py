@@ -1,11 +1,13 @@
 """Files on the wire: whole, in parts, in order, to slow readers, and what is left when something breaks."""
 
 import asyncio
+import errno
 import gc
 import os
+import resource
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -228,20 +230,66 @@ def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop:
     assert descriptors() == before
 
 
-@pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")
-async def test_a_sender_whose_socket_is_full_has_its_deadline(folder: Path) -> None:
-    """Even when nothing can be sent at first, or a client that stops right then would stay for ever."""
-    loop = asyncio.get_running_loop()
+@asynccontextmanager
+async def full_socket() -> AsyncIterator[asyncio.Transport]:
+    """A transport whose client takes nothing."""
     ours, theirs = socket.socketpair()
     with theirs:
-        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
         with suppress(BlockingIOError):
             while True:
                 os.write(ours.fileno(), bytes(65536))
+        yield transport
+        transport.abort()
+
+
+@pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")
+async def test_a_sender_whose_socket_is_full_has_its_deadline(folder: Path) -> None:
+    """Even when nothing can be sent at first, or a client that stops right then would stay for ever."""
+    async with full_socket() as transport:
         told: list[object] = []
         content = FileRange(OpenFile(os.fsencode(folder / "big")), 0, 10)
+        loop = asyncio.get_running_loop()
         sender = FileSender(loop, transport, content, lambda: told.append(False), lambda _: told.append(True))
         sender.start()
         assert told == [False]
         sender.cancel()
-        transport.abort()
+
+
+@pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")
+async def test_a_sender_that_gets_no_descriptor_says_so(folder: Path) -> None:
+    async with full_socket() as transport:
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[BaseException | None] = loop.create_future()
+        content = FileRange(OpenFile(os.fsencode(folder / "big")), 0, 10)
+        sender = FileSender(loop, transport, content, lambda: None, end.set_result)
+        with no_more_descriptors():
+            sender.start()
+        error = await end
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EMFILE
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_content_that_comes_behind_the_early_answer_of_a_file_is_read_past(
+    folder: Path, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with files_of(folder, loop) as server, Peer(server.server_address, SMALL_BUFFER) as peer:
+        peer.get("/files/big")  # so that it is known and answers at once
+        peer.send(get("/files/big", "Content-Length: 20"))
+        head = peer.until(b"\r\n\r\n")
+        peer.send(b"GET / HTTP/1.1\r\n")
+        peer.send(b"\r\n\r\n" + get("/behind"))
+        assert b"\r\nConnection: close" not in head
+        assert peer.read(BIG) == (folder / "big").read_bytes()
+        assert peer.answer().content == b"GET /behind ."
+    assert not caplog.records

@@ -17,6 +17,8 @@ import os, sys
 from aiowsgi.config import Config
 from aiowsgi.process.serving import run
 sys.path.insert(0, ".")
+if "import limits" in sys.argv:
+    import limits
 if "no fork" in sys.argv:
     del os.fork
 sys.exit(run(Config(app=sys.argv[1], bind=(sys.argv[2],), workers=int(sys.argv[3]))))
@@ -120,3 +122,17 @@ def test_run_ends_when_its_supervisor_is_killed(run: Start) -> None:
     program.err.until("listening on")
     program.send(signal.SIGKILL)
     assert program.out.rest() == []  # every process has closed it
+
+
+def test_workers_may_open_as_many_files_as_the_hard_limit_allows(run: Start, tmp_path: Path) -> None:
+    (tmp_path / "limits.py").write_text(
+        "import resource\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"  # imported by the parent, before it runs
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "    return [b'as many' if soft == hard else b'fewer']\n"
+    )
+    program = run("limits:application", "127.0.0.1:0", "1", "import limits")
+    assert httpx.get(program.err.until("listening on").removeprefix("listening on ")).text == "as many"

@@ -1,5 +1,6 @@
 """One worker: how it begins, how it drains, and what it leaves behind."""
 
+import asyncio
 import gc
 import json
 import os
@@ -20,12 +21,14 @@ import pytest
 from aiowsgi.config import Config
 from aiowsgi.http.messages import Request
 from aiowsgi.server.listeners import close_listeners, open_listeners
+from aiowsgi.server.shared import Served
 from aiowsgi.server.worker import Worker
+from aiowsgi.server.worker import _sweep as sweep_deadlines
 from aiowsgi.site.router import Answer, Handler, Router
 from aiowsgi.wsgi.application import Call
 from tests.server import RunningServer
 from tests.thread_server import LOOPS, Peer, get, serving
-from tests.wire_client import WAIT, Applied, echo
+from tests.wire_client import WAIT, Applied, Server, echo
 
 CLOSE = get("/", "Connection: close")
 
@@ -141,6 +144,47 @@ def test_deadlines_are_looked_at_and_none_comes_early(loop: str) -> None:
         assert monotonic() >= begin + 1
         assert slow.answer().status == 408
         assert slow.rest() == b""
+
+
+class Expiring(Served):
+    """A connection whose deadline has always passed."""
+
+    def __init__(self, looks: int, *, fails: bool = False) -> None:
+        """``done`` is set after so many ``looks``."""
+        self.deadline = 0.0
+        self.done = asyncio.Event()
+        self.cut = False
+        self._looks = looks
+        self._fails = fails
+
+    def expire(self) -> None:
+        self._looks -= 1
+        if not self._looks:
+            self.done.set()
+        if self._fails:
+            raise OSError("the client has left")
+
+    def drain(self) -> None: ...
+
+    def abort(self) -> None:
+        self.cut = True
+
+
+async def test_a_connection_that_fails_at_its_deadline_takes_away_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiowsgi.server.worker.SWEEP", 0.001)
+    with Server() as server:
+        failing, other = Expiring(2, fails=True), Expiring(2)
+        server.shared.connections = {failing, other}
+        sweep = asyncio.create_task(sweep_deadlines(server.shared))
+        async with asyncio.timeout(WAIT):
+            await failing.done.wait()
+            await other.done.wait()
+        sweep.cancel()
+    assert failing.cut
+    assert not other.cut
+    assert "could not deal with its deadline" in caplog.text
 
 
 # Draining.
@@ -397,6 +441,25 @@ def test_a_worker_without_descriptors_serves_whom_it_has_and_recovers(project: P
                 assert pid_of(first) == pid
             with Peer(address) as later:
                 assert pid_of(later) == pid
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs to lower the limit of another process")
+def test_where_no_descriptor_is_left_asyncio_says_so_once_a_second(project: Path) -> None:
+    with RunningServer("app:application", "--loop", "asyncio", cwd=project) as server, ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        with Peer(address) as first:
+            pid = pid_of(first)
+            most = len(os.listdir(f"/proc/{pid}/fd")) + 2
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+            for _ in range(50):
+                stack.enter_context(Peer(address))
+            begin = monotonic()
+            server.until("Too many open files")
+            assert pid_of(first) == pid
+            stack.close()
+            with Peer(address) as later:
+                assert pid_of(later) == pid
+        assert server.log().count("Too many open files") <= 2 + (monotonic() - begin)
 
 
 def test_workers_share_the_port(project: Path, loop: str) -> None:

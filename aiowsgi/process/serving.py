@@ -17,6 +17,11 @@ from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
 from aiowsgi.version import __version__
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is left and end by itself
 
 
@@ -30,6 +35,7 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
         level=config.log_level.upper(),
         format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
     )
+    _raise_file_limit()
     try:
         listeners = open_listeners(config.bind)
     except ListenError as error:
@@ -43,6 +49,17 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
         return _run_alone(work, started)
     finally:
         close_listeners(listeners)
+
+
+def _raise_file_limit() -> None:
+    """Let the workers have as many open files, and so connections, as this user may have.
+
+    The soft limit is 1024 on most systems, for the sake of programs that use select(2); the hard one is far higher.
+    """
+    if resource is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS refuses "unlimited"
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _serve(

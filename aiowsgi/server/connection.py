@@ -140,7 +140,7 @@ class Connection(Sending):
             self._transport.abort()
 
     def drain(self) -> None:
-        if self.state == IDLE:
+        if self.state == IDLE and not self._buffer:
             self._close()
         elif self._outbox is not None:
             self._outbox.keep_alive = False

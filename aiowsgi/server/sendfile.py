@@ -145,7 +145,8 @@ class FileReader(Job, Delivery):
         if source is None:
             return
         if self._error is not None:
-            self._done(self._error)
+            error, self._error = self._error, None  # its traceback knows this reader: no circle is left behind
+            self._done(error)
             return
         self._data = b""
         self._read += len(data)

@@ -74,4 +74,6 @@ class Errand(Job, Delivery):
         self._pool.hand_over(self)
 
     def deliver(self) -> None:
-        self._done(self._error)
+        # Its traceback knows this very errand, whose work may hold a file: no circle is left behind.
+        error, self._error = self._error, None
+        self._done(error)
