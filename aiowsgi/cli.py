@@ -50,7 +50,7 @@ def _parameter(setting: Setting) -> click.Parameter:
 def _serve(**given: object) -> int:
     directory = Path.cwd()
     config = load(given, os.environ, directory)
-    if config.access_log is None and sys.stdout is not None and sys.stdout.isatty():
+    if config.access_log is None and sys.stdout.isatty():
         config = replace(config, access_log="-")
     # The folder of a console script stands first in sys.path, where "python -m" has the current one.
     sys.path.insert(0, str(directory))
@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
     A mistake in the arguments or the settings is one line on standard error and status 2.
     """
+    _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         status: int | None = _COMMANDS.main(arguments, "aiowsgi", standalone_mode=False)
@@ -97,6 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     except click.Abort:  # Ctrl-C before anything was started
         return 128 + signal.SIGINT
     return status
+
+
+def _open_standard_streams() -> None:
+    """Let nothing be written where standard input, output or error is closed: a socket would get its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
 def _refuse(line: str) -> int:

@@ -18,6 +18,7 @@ import pytest
 from aiowsgi import __version__
 from aiowsgi.cli import main
 from aiowsgi.config import SETTINGS
+from tests.thread_server import Peer
 
 ROOT = Path(__file__).parent.parent
 MODULE = (sys.executable, "-m", "aiowsgi")
@@ -216,3 +217,24 @@ def test_requests_are_not_logged_to_anything_else(project: Path) -> None:
         with serving([*MODULE, "serve", "hello:application"], stdout) as server:
             assert httpx.get(f"{server.url}/seen").text == "hello"
         assert stdout.read() == ""
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_it_serves_where_standard_streams_are_closed_or_full(project: Path, streams: str) -> None:
+    (project / "hello.py").write_text(f"import os\nos.write(int(os.environ['TOLD']), b'!')\n{APPLICATION}")
+    listens = ("--bind", f"unix:{project / 'socket'}", "--access-log", "-")
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *MODULE, "serve", "hello:application", *listens],
+        env=environment(TOLD=str(theirs)),
+        pass_fds=[theirs],
+    )
+    os.close(theirs)
+    try:
+        assert os.read(ours, 1) == b"!"  # the application is imported
+        with Peer(str(project / "socket")) as peer:
+            assert peer.get("/").content == b"hello"
+    finally:
+        os.close(ours)
+        process.terminate()
+        assert process.wait(30) == 0

@@ -1,9 +1,11 @@
 """One connection on an in-memory transport: what it answers, when it waits, and how it ends."""
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
 from threading import Event as ThreadEvent
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -11,14 +13,15 @@ import pytest
 
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.framing import field_lines
-from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
 from aiowsgi.http.states import State
 from aiowsgi.server.shared import Errand
 from aiowsgi.site.router import Answer, Handler, Lookup
-from tests.wire_client import WAIT, Applied, Server, answering, echo
+from tests.wire_client import WAIT, Applied, MemoryTransport, Server, answering, echo
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+TIMEOUTS = Timeouts(keep_alive=75, head=20, transfer=60, linger=5)
 
 
 class Ready:
@@ -622,6 +625,60 @@ async def test_a_slow_reader_holds_no_thread() -> None:
         assert client.sent.endswith(body)
 
 
+@pytest.mark.parametrize("file", [0, 20_000])
+async def test_a_stream_goes_on_as_its_client_catches_up(file: int) -> None:
+    pieces = [bytes([number]) * 10_000 for number in range(50)]
+    limits = Limits(response_memory=1000, response_file=file)
+    with Server(Applied(answering(iter(pieces), ("Content-Length", "500000"))), limits=limits) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        client.transport.blocked = False
+        client.transport.take(500_000)
+        await client.until(lambda: client.sent.endswith(pieces[-1]))
+        assert client.sent.endswith(b"\r\n\r\n" + b"".join(pieces))
+
+
+async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
+    paused, in_file, disk, behind, gone_on, end = (ThreadEvent() for _ in range(6))
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "110120")])
+        yield b"a" * 100_000
+        assert_set(paused)
+        yield b"b" * 10_000  # waits in memory
+        yield b"c" * 100  # goes to the file
+        in_file.set()
+        assert_set(behind)
+        yield b"d" * 10
+        gone_on.set()
+        assert_set(end)
+        yield b"e" * 10
+
+    limits = Limits(response_memory=1000)
+    with Server(Applied(application), limits=limits, timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        paused.set()
+        assert await happens(in_file)
+        server.disk.submit_unbounded(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        client.transport.blocked = False
+        client.transport.take(200_000)
+        behind.set()
+        assert await happens(gone_on)
+        assert not client.sent.endswith(b"d" * 10)
+        disk.set()
+        answer = await client.receive(b"d" * 10)
+        assert answer.endswith(b"a" * 100_000 + b"b" * 10_000 + b"c" * 100 + b"d" * 10)
+        server.pass_time(10_000)  # for the application
+        assert not client.transport.aborted
+        end.set()
+        await client.receive(b"e" * 10)
+
+
 # Lookups.
 
 
@@ -687,8 +744,6 @@ async def test_a_lookup_whose_client_left_is_forgotten() -> None:
 
 
 # Deadlines.
-
-TIMEOUTS = Timeouts(keep_alive=75, head=20, transfer=60, linger=5)
 
 
 async def test_an_idle_connection_is_closed_without_a_word() -> None:
@@ -828,6 +883,23 @@ async def test_content_to_read_past_has_to_come_in_time() -> None:
 # The access log.
 
 
+async def test_the_bytes_of_a_file_are_logged() -> None:
+    read, write = os.pipe()
+    with TemporaryFile() as file:
+        file.write(b"x" * 1000)
+        file.flush()
+        with Server(LooksUp(Response(200, b"", FileRange(file, 0, 1000))), log=write) as server:
+            client = server.connect()
+            client.send(GET % b"")
+            answer = await client.receive(b"x" * 1000)
+            await client.until_true(lambda: client.state == State.IDLE)
+    assert server.shared.log is not None
+    server.shared.log.finish()
+    assert f' 200 {len(answer)} "-"' in os.read(read, 10_000).decode()
+    os.close(read)
+    os.close(write)
+
+
 async def test_every_answer_is_logged() -> None:
     read, write = os.pipe()
     with Server(Ready(), log=write) as server:
@@ -845,3 +917,20 @@ async def test_every_answer_is_logged() -> None:
     assert f'"GET /a HTTP/1.1" 200 {len(first + end)} "-" "me" ' in lines[0]
     # Nobody knows when it began.
     assert lines[1].endswith(f'"- - HTTP/1.1" 400 {len(second)} "-" "-" 0.0000')
+
+
+class ResetTransport(MemoryTransport):
+    """A transport as asyncio's is, whose client has reset the connection; it has not been told yet."""
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+
+async def test_a_client_that_leaves_while_it_is_refused_is_no_error() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.transport = ResetTransport(client)
+        client.connection.connection_made(client.transport)
+        client.send(b"\0")
+        assert client.state == State.CLOSING
+        assert client.transport.reading  # or nobody would be told

@@ -215,7 +215,9 @@ def test_a_file_that_shrinks_ends_the_connection_and_is_logged(
     )
 
 
-def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop: str) -> None:
+def test_clients_that_leave_in_the_middle_leave_nothing_open_and_are_no_failure(
+    folder: Path, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = descriptors()
     with files_of(folder, loop) as server:
         for number in range(10):
@@ -228,6 +230,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_open(folder: Path, loop:
     # Drained by now: every connection has come to its end.
     del server
     assert descriptors() == before
+    assert not caplog.records
 
 
 @asynccontextmanager
@@ -254,6 +257,25 @@ async def test_a_sender_whose_socket_is_full_has_its_deadline(folder: Path) -> N
         sender.start()
         assert told == [False]
         sender.cancel()
+
+
+@pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")
+async def test_a_sender_tells_of_each_slice_that_was_taken(folder: Path) -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.setblocking(False)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        progress: list[None] = []
+        end: asyncio.Future[BaseException | None] = loop.create_future()
+        content = FileRange(OpenFile(os.fsencode(folder / "big")), 0, 3 * SLICE)
+        FileSender(loop, transport, content, lambda: progress.append(None), end.set_result).start()
+        left = content.count
+        while left:
+            left -= len(await loop.sock_recv(theirs, left))
+        assert await end is None
+        assert len(progress) >= 3
+        transport.abort()
 
 
 @pytest.mark.skipif(not HAVE_SENDFILE, reason="needs sendfile(2)")

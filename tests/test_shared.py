@@ -4,9 +4,8 @@ import asyncio
 import gc
 from weakref import ref
 
-from tests.wire_client import WAIT, Server
-
 from aiowsgi.server.shared import Errand
+from tests.wire_client import WAIT, Server
 
 
 class Work:

@@ -449,7 +449,7 @@ def test_where_no_descriptor_is_left_asyncio_says_so_once_a_second(project: Path
         address = ("127.0.0.1", server.port)
         with Peer(address) as first:
             pid = pid_of(first)
-            most = len(os.listdir(f"/proc/{pid}/fd")) + 2
+            most = len(os.listdir(f"/proc/{pid}/fd")) + 20
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
             for _ in range(50):
                 stack.enter_context(Peer(address))

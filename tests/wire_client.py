@@ -1,7 +1,7 @@
 """A connection on an in-memory transport, with a clock that tests turn by hand."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -222,7 +222,7 @@ class Server:
             connection.expire()
 
 
-def answering(body: bytes | Sequence[bytes], *fields: tuple[str, str]) -> WSGIApplication:
+def answering(body: bytes | Iterable[bytes], *fields: tuple[str, str]) -> WSGIApplication:
     """Return an application that gives ``body``."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

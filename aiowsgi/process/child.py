@@ -133,7 +133,7 @@ def _shed(signals: Collection[int], mask: set[int], leave: Callable[[], None]) -
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a program that embeds the server may have none
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
             stream.flush()
 

@@ -211,8 +211,9 @@ class Supervisor:
 
 def tell(text: str) -> None:
     """Show ``text`` on standard error; standard output is the access log's."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full
+        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.flush()
 
 
 def _ending(status: int) -> str:

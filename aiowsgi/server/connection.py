@@ -83,13 +83,13 @@ class Connection(Sending):
         self._shared.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._receives():
+        if self.state > HEAD and self._receives():
             self._receive_content(data)
         elif self.state != CLOSING:
             self._buffer = self._buffer + data if self._buffer else data
         if self.state <= HEAD:
             self._read_on()
-        if len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
+        if self._buffer and len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
             self._read_paused = True
             self._transport.pause_reading()
 
@@ -178,14 +178,19 @@ class Connection(Sending):
             self._buffer = data[size:] if len(data) > size else b""
             self._scanned = 0
             self._begin(request, content)
-        ends = self._shared.draining or (self._eof and not self._buffer)
+        if self._eof or self._shared.draining:
+            self._read_no_more()
+        if self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    def _read_no_more(self) -> None:
+        """Close if what has come was all there will be, and it has been answered."""
+        ends = self._shared.draining or not self._buffer
         if (ends and self.state == IDLE) or (self._eof and self.state == HEAD):
             self._close()
         elif self._eof and self._receives():
             self._transport.close()  # its end will never come
-        elif self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
-            self._read_paused = False
-            self._transport.resume_reading()
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
         """Answer ``request``, or see to it that it will be answered."""

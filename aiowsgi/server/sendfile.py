@@ -98,20 +98,19 @@ class FileSender:
 class FileReader(Job, Delivery):
     """Sends one range by reading it in the pool, a slice at a time, each when the one before has been taken."""
 
-    __slots__ = ("_data", "_done", "_error", "_pool", "_progress", "_range", "_read", "_transport")
+    __slots__ = ("_data", "_done", "_error", "_pool", "_range", "_read", "_transport")
 
     def __init__(
         self,
         pool: Pool,
         transport: asyncio.Transport,
         file_range: FileRange,
-        progress: Callable[[], None],
         done: Done,
     ) -> None:
+        """``done`` is called once, unless it is cancelled."""
         self._pool = pool
         self._transport = transport
         self._range: FileRange | None = file_range
-        self._progress = progress
         self._done = done
         self._read = 0
         self._data = b""
@@ -119,7 +118,6 @@ class FileReader(Job, Delivery):
 
     def start(self) -> None:
         """Begin, or go on, now that the transport's buffer is empty."""
-        self._progress()
         self._pool.submit_unbounded(self)
 
     def cancel(self) -> None:
@@ -145,7 +143,10 @@ class FileReader(Job, Delivery):
         if source is None:
             return
         if self._error is not None:
-            error, self._error = self._error, None  # its traceback knows this reader: no circle is left behind
+            error, self._error = (
+                self._error,
+                None,
+            )  # its traceback knows this reader: no circle is left behind
             self._done(error)
             return
         self._data = b""

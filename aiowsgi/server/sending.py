@@ -80,7 +80,7 @@ class Sending(Served):
     # What an Outbox has.
 
     def _outbox_ready(self, outbox: Outbox) -> None:
-        if outbox is self._outbox and self._file is None and not self._write_paused:
+        if outbox is self._outbox and self._file is None:
             self._flush()
             self._go_on()
 
@@ -145,6 +145,6 @@ class Sending(Served):
         if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
             self._file = FileSender(shared.loop, transport, file_range, progress, done)
         else:
-            self._file = FileReader(shared.disk, transport, file_range, progress, done)
+            self._file = FileReader(shared.disk, transport, file_range, done)
         if not self._write_paused:
             self._file.start()
