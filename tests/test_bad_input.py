@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from select import select
-from threading import Event
 from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,7 +17,7 @@ import pytest
 
 from tests.server import PATIENCE, ROOT
 from tests.thread_server import LOOPS, Peer, get, serving
-from tests.wire_client import WAIT, echo
+from tests.wire_client import WAIT, Gate, echo
 
 MOST_CONTENT = 100_000  # bytes, in a request to ``site``
 NEVER = get("/never")  # stands behind what ends a connection
@@ -464,19 +463,6 @@ def test_an_answer_that_only_the_close_ends_is_cut_by_a_reset(site: Site) -> Non
         peer.send(head("GET /raises-later HTTP/1.0"))
         with pytest.raises(ConnectionResetError):
             peer.rest()
-
-
-class Gate:
-    """An application that lets its calls wait until the test opens it."""
-
-    def __init__(self) -> None:
-        self.entered = Event()
-        self.open = Event()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.entered.set()
-        assert self.open.wait(WAIT)
-        return echo(environ, start_response)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

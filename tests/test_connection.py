@@ -17,7 +17,7 @@ from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
 from aiowsgi.http.states import State
 from aiowsgi.server.shared import Errand
 from aiowsgi.site.router import Answer, Handler, Lookup
-from tests.wire_client import WAIT, Applied, MemoryTransport, Server, answering, echo
+from tests.wire_client import WAIT, Applied, Gate, MemoryTransport, Server, answering, echo
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -47,19 +47,6 @@ def assert_set(event: ThreadEvent) -> None:
 async def happens(event: ThreadEvent) -> bool:
     """Wait until a thread sets ``event``."""
     return await asyncio.to_thread(event.wait, WAIT)
-
-
-class Gate:
-    """An application that waits until the test opens it."""
-
-    def __init__(self) -> None:
-        self.entered = ThreadEvent()
-        self.open = ThreadEvent()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.entered.set()
-        assert self.open.wait(WAIT)
-        return echo(environ, start_response)
 
 
 async def test_an_answer_keeps_the_connection() -> None:
@@ -770,11 +757,18 @@ async def test_a_head_has_to_come_in_time_however_it_drips() -> None:
         assert b"\r\nConnection: close\r\n" in client.sent
 
 
-@pytest.mark.parametrize("begun", [b"", b"0"])
-async def test_content_that_stops_is_given_up(begun: bytes) -> None:
+async def test_content_that_never_comes_is_given_up() -> None:
     with Server(Applied(echo), timeouts=TIMEOUTS) as server:
         client = server.connect()
-        client.send(POST % (b"", 10) + begun)
+        client.send(POST % (b"", 10))
+        server.pass_time(60)
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_content_that_stops_is_given_up() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10) + b"0")
         server.pass_time(59)
         client.send(b"1")
         server.pass_time(59)

@@ -14,11 +14,13 @@ class Doubles(Memo[int, str]):
         super().__init__(size)
         self.computed: list[int] = []
 
-    def compute(self, key: int) -> tuple[str, bool]:
+    def __missing__(self, key: int) -> str:
         self.computed.append(key)
         if key < 0:
             raise ValueError(f"{key} is negative")
-        return str(2 * key), key % 2 == 0
+        if key % 2 == 0:
+            self.remember(key, str(2 * key))
+        return str(2 * key)
 
 
 def test_a_key_is_remembered_from_its_second_sighting_on() -> None:

@@ -28,22 +28,9 @@ from aiowsgi.site.router import Answer, Handler, Router
 from aiowsgi.wsgi.application import Call
 from tests.server import RunningServer
 from tests.thread_server import LOOPS, Peer, get, serving
-from tests.wire_client import WAIT, Applied, Server, echo
+from tests.wire_client import WAIT, Applied, Gate, Server, echo
 
 CLOSE = get("/", "Connection: close")
-
-
-class Gate:
-    """An application whose calls wait until the test opens it."""
-
-    def __init__(self) -> None:
-        self.entered = Event()
-        self.open = Event()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.entered.set()
-        assert self.open.wait(WAIT)
-        return echo(environ, start_response)
 
 
 class Running:

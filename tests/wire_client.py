@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from threading import Event
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -237,3 +238,16 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     content = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} ".encode(), content, b"."]
+
+
+class Gate:
+    """``echo``, whose calls wait until the test opens it."""
+
+    def __init__(self) -> None:
+        self.entered = Event()
+        self.open = Event()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.entered.set()
+        assert self.open.wait(WAIT)
+        return echo(environ, start_response)

@@ -49,7 +49,7 @@ _KINDS = {
 class _FieldLines(Memo[Field, tuple[bytes, int]]):
     """(name, value) -> the checked line with its CRLF, and what the name means to framing."""
 
-    def compute(self, key: Field) -> tuple[tuple[bytes, int], bool]:
+    def __missing__(self, key: Field) -> tuple[bytes, int]:
         if not (isinstance(key, tuple) and len(key) == 2):
             raise ValueError(f"PEP 3333 asks for header fields as (name, value) tuples, not {key!r}")
         name, value = key
@@ -65,20 +65,24 @@ class _FieldLines(Memo[Field, tuple[bytes, int]]):
         if kind == _CONTENT_LENGTH and _is_content_length(value) is None:
             raise ValueError(f"PEP 3333 asks for a Content-Length of digits only, not {value!r}")
         line = f"{name}: {value}\r\n".encode("latin-1")
-        lasting = len(line) <= 256 and SECRET.search(name) is None
-        return (line, kind), lasting
+        if len(line) <= 256 and SECRET.search(name) is None:
+            self.remember(key, (line, kind))
+        return line, kind
 
 
 class _StatusLines(Memo[str, tuple[bytes, int]]):
     """ "200 OK" -> the status line with its CRLF, and the code."""
 
-    def compute(self, key: str) -> tuple[tuple[bytes, int], bool]:
+    def __missing__(self, key: str) -> tuple[bytes, int]:
         if not isinstance(key, str) or _is_status(key) is None:
             raise ValueError(
                 f"PEP 3333 asks for a status like '200 OK': three digits from 200 to 599, a space, a reason"
                 f" without control characters; {key!r} is none"
             )
-        return (f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])), len(key) <= 64
+        line = f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])
+        if len(key) <= 64:
+            self.remember(key, line)
+        return line
 
 
 _field_lines = _FieldLines()

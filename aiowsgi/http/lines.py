@@ -63,7 +63,7 @@ class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
     Raises NotFast.
     """
 
-    def compute(self, key: bytes) -> tuple[tuple[str, Callable[[str], object] | None, bool], bool]:
+    def __missing__(self, key: bytes) -> tuple[str, Callable[[str], object] | None, bool]:
         if _is_name(key) is None:
             raise NotFast
         name = key.decode("ascii")
@@ -71,7 +71,10 @@ class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
         if variable in _NOT_FAST or is_dropped(name):
             raise NotFast
         form = FORMS[variable][0] if variable in FORMS else None
-        return (variable, form, SECRET.search(name) is None), len(key) <= _LONGEST_KNOWN_LINE
+        known = variable, form, SECRET.search(name) is None
+        if len(key) <= _LONGEST_KNOWN_LINE:
+            self.remember(key, known)
+        return known
 
 
 class FieldLines(Memo[bytes, tuple[str, str]]):
@@ -81,7 +84,7 @@ class FieldLines(Memo[bytes, tuple[str, str]]):
         super().__init__()
         self._names = _Names()
 
-    def compute(self, key: bytes) -> tuple[tuple[str, str], bool]:
+    def __missing__(self, key: bytes) -> tuple[str, str]:
         name, colon, rest = key.partition(b":")
         variable, form, lasting = self._names[name]
         value = rest.strip(b" \t").decode("latin-1")
@@ -92,7 +95,10 @@ class FieldLines(Memo[bytes, tuple[str, str]]):
             or (form is not None and not form(value))
         ):
             raise NotFast
-        return (variable, value), lasting and len(key) <= _LONGEST_KNOWN_LINE
+        field = variable, value
+        if lasting and len(key) <= _LONGEST_KNOWN_LINE:
+            self.remember(key, field)
+        return field
 
 
 class RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
@@ -101,7 +107,7 @@ class RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
     Lines with a query are not remembered, for a query may hold a secret.
     """
 
-    def compute(self, key: bytes) -> tuple[tuple[str, str, str, str, str, str], bool]:
+    def __missing__(self, key: bytes) -> tuple[str, str, str, str, str, str]:
         match = _fast_request_line(key)
         if match is None:
             raise NotFast
@@ -112,4 +118,7 @@ class RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
         except HTTPError:
             raise NotFast from None
         version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
-        return (method, target, raw_path, path, query, version), not mark and len(key) <= _LONGEST_KNOWN_LINE
+        line = method, target, raw_path, path, query, version
+        if not mark and len(key) <= _LONGEST_KNOWN_LINE:
+            self.remember(key, line)
+        return line

@@ -9,7 +9,9 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V], Generic[K, V]):
-    """``memo[key]`` is the value that ``compute`` gives for ``key``, remembered for keys that were seen before.
+    """``memo[key]`` is what ``__missing__`` returns for ``key``, remembered for keys that were seen before.
+
+    A subclass has ``__missing__`` compute the value, and call ``remember`` unless it must not be kept.
 
     Guarantees:
 
@@ -19,31 +21,30 @@ class Memo(dict[K, V], Generic[K, V]):
     - A key enters at its second sighting, so one that is seen once, as a request's own token is, takes no place.
     - Threads may share it. Each step is one operation of a dict or list; the worst a race does is to
       compute a value twice.
-    - What ``compute`` raises is raised, and nothing is remembered.
+    - What ``__missing__`` raises is raised, and nothing is remembered.
     """
 
-    __slots__ = ("_seen", "_size")
+    __slots__ = ("_mask", "_seen", "_size")
 
     def __init__(self, size: int = 1024) -> None:
         """``size`` is a number of entries and a power of two."""
         super().__init__()
         self._size = size
+        self._mask = 4 * size - 1
         # Hashes of keys seen lately, each in the one place its low bits name.
         self._seen = [0] * (4 * size)
 
     @abstractmethod
-    def compute(self, key: K) -> tuple[V, bool]:
-        """Return the value of ``key``, and whether it may be remembered: secrets and long keys may not."""
-
     def __missing__(self, key: K) -> V:
-        value, lasting = self.compute(key)
-        if lasting:
-            mark = hash(key)
-            place = mark & (4 * self._size - 1)
-            if self._seen[place] != mark:
-                self._seen[place] = mark
-            else:
-                if len(self) >= self._size:
-                    self.clear()
-                self[key] = value
-        return value
+        """Compute the value of ``key``."""
+
+    def remember(self, key: K, value: V) -> None:
+        """Keep the value of ``key`` if this is not the first time; not for secrets, nor for long keys."""
+        mark = hash(key)
+        place = mark & self._mask
+        if self._seen[place] != mark:
+            self._seen[place] = mark
+        else:
+            if len(self) >= self._size:
+                self.clear()
+            self[key] = value
