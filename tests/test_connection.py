@@ -4,8 +4,9 @@ import asyncio
 import errno
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
-from tempfile import TemporaryFile
+from pathlib import Path
 from threading import Event as ThreadEvent
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -234,6 +235,30 @@ async def test_nothing_is_read_while_content_goes_to_its_file() -> None:
         await client.until_reading()
         client.send(b"y" * 3000)
         await client.receive(b"POST /second " + b"x" * 3000 + b"y" * 3000 + b".")
+
+
+async def test_content_that_no_disk_has_room_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with Server(Applied(echo), limits=Limits(content_memory=1000)) as server:
+        client = server.connect()
+        client.send(POST % (b"up", 10_000) + b"x" * 5000)
+        assert (await client.closed()).startswith(b"HTTP/1.1 507 ")
+    assert caplog.messages[0].startswith("POST /up: [Errno 2] No such file or directory")
+
+
+async def test_content_of_a_client_that_left_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    with Server(Applied(echo), limits=Limits(content_memory=1000)) as server:
+        client, other = server.connect(), server.connect()
+        client.send(POST % (b"", 10_000) + b"x" * 5000)
+        client.lose()
+        other.send(POST % (b"other", 5000) + b"x" * 4000)
+        await other.until_reading()  # behind the client's, on the disk's one thread
+        other.send(b"x" * 1000)
+        await other.receive(b".")
+    assert client.sent == b""
+    assert not caplog.messages
 
 
 async def test_continue_is_sent_to_a_client_that_waits_for_it() -> None:
@@ -664,6 +689,7 @@ async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
         assert not client.transport.aborted
         end.set()
         await client.receive(b"e" * 10)
+        assert client.transport.high > 0  # as it was before the file
 
 
 # Lookups.
@@ -879,7 +905,7 @@ async def test_content_to_read_past_has_to_come_in_time() -> None:
 
 async def test_the_bytes_of_a_file_are_logged() -> None:
     read, write = os.pipe()
-    with TemporaryFile() as file:
+    with tempfile.TemporaryFile() as file:
         file.write(b"x" * 1000)
         file.flush()
         with Server(LooksUp(Response(200, b"", FileRange(file, 0, 1000))), log=write) as server:

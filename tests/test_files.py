@@ -14,7 +14,7 @@ from time import time_ns
 import pytest
 
 from aiowsgi.http.messages import HTTPError
-from aiowsgi.site.files import DocumentRoot, OpenFile, Refusal, StoredFile, load
+from aiowsgi.site.files import DocumentRoot, OpenFile, Refusal, StoredFile, load, open_below
 from aiowsgi.site.router import Lookup
 from tests.static_site import LARGE, SECRET, Site, content
 
@@ -62,6 +62,19 @@ def test_a_link_that_is_turned_to_leave(site: Site, tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "b.html")
     site.now = 1.0
     assert site.status("/link.html") == 404
+
+
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="needs to open from a folder")
+def test_a_folder_that_becomes_a_link_between_the_look_and_the_opening(site: Site, tmp_path: Path) -> None:
+    site.write("folder/file", b"inside")
+    file = os.fsencode(site.root / "folder" / "file")
+    assert os.read(open_below(os.fsencode(site.root), file).fileno(), 100) == b"inside"
+    (site.root / "folder").rename(tmp_path / "outside")
+    (site.root / "folder").symlink_to(tmp_path / "outside")
+    before = os.listdir("/dev/fd")
+    with pytest.raises(NotADirectoryError):
+        open_below(os.fsencode(site.root), file)
+    assert os.listdir("/dev/fd") == before
 
 
 def test_a_link_that_leads_nowhere(site: Site) -> None:

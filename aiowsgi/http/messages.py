@@ -105,7 +105,6 @@ class File(Protocol):
     """An open file, as far as sending it goes."""
 
     def fileno(self) -> int: ...
-    def close(self) -> None: ...
 
 
 class FileRange:

@@ -68,16 +68,16 @@ class OpenFile:
 
     __slots__ = ("_descriptor",)
 
-    def __init__(self, path: bytes) -> None:
-        """Open for reading; raises OSError. A pipe that stands here instead of a file does not block."""
+    def __init__(self, path: bytes, folder: int | None = None) -> None:
+        """Open for reading, below the open ``folder`` if one is given; raises OSError.
+
+        A pipe that stands here instead of a file does not block.
+        """
         self._descriptor = -1  # for __del__, should the next line raise
-        self._descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        self._descriptor = os.open(path, os.O_RDONLY | _FLAGS, dir_fd=folder)
 
     def fileno(self) -> int:
         return self._descriptor
-
-    def close(self) -> None:
-        """Do nothing: others may be sending from it."""
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -147,7 +147,29 @@ class DocumentRoot:
         if is_directory:
             index = os.stat(os.path.join(path, INDEX))
             return Refusal.DIRECTORY if S_ISREG(index.st_mode) else Refusal.MISSING
-        return load(name, OpenFile(path), self._wall())
+        return load(name, open_below(root, path), self._wall())
+
+
+# Not every system can open a folder only to go on from it; the others need the right to read it.
+_FOLDER_FLAGS = _FLAGS | sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_PATH"))
+
+
+def open_below(root: bytes, path: bytes) -> OpenFile:
+    """Open ``path``, a real one below ``root``, also while somebody turns its folders into links that lead out.
+
+    Each folder is opened from the one before it, and as what it is. Raises OSError. (Windows can only open a path.)
+    """
+    if os.open not in os.supports_dir_fd:
+        return OpenFile(path)
+    *folders, name = path[len(root) :].lstrip(b"/").split(b"/")
+    folder = os.open(root, _FOLDER_FLAGS)
+    try:
+        for step in folders:
+            outer, folder = folder, os.open(step, _FOLDER_FLAGS, dir_fd=folder)
+            os.close(outer)
+        return OpenFile(name, folder)
+    finally:
+        os.close(folder)
 
 
 # No page is older than the web. 0, 1 and 1980 are what tools write that keep the time out of what they build.

@@ -34,9 +34,6 @@ class _UnnamedFile:
     def fileno(self) -> int:
         return self._file.fileno()
 
-    def close(self) -> None:
-        self._file.close()
-
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
