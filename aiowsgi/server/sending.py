@@ -96,7 +96,9 @@ class Sending(Served):
         """Write what the Outbox has, as long as the transport takes it."""
         outbox, transport = self._outbox, self._transport
         assert outbox is not None
-        while not (self._write_paused or transport.is_closing()):
+        if transport.is_closing():
+            return
+        while not self._write_paused:
             ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
             piece = outbox.take()
             if piece is None:
