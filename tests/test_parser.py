@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from time import process_time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import h11
 import pytest
@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiowsgi.config import Limits
+from aiowsgi.http.chunked import ChunkedContent
+from aiowsgi.http.lines import NotFast
 from aiowsgi.http.memo import Memo
 from aiowsgi.http.messages import HTTPError, Request
 from aiowsgi.http.parser import ContentReader, CountedContent, Parser, ReferenceContent
@@ -19,11 +21,13 @@ from tests.wire_corpus import INVALID, VALID, Invalid, Valid
 from tests.wire_strategies import (
     Written,
     any_bytes,
+    broken_chunks,
     cgi_fields,
     chunks,
     mutations,
     near_requests,
     requests,
+    written_chunks,
 )
 
 # HYPOTHESIS_PROFILE=long is for a run by hand, after a change of the parser: some minutes.
@@ -40,7 +44,8 @@ STATUSES = {400, 413, 414, 417, 431, 501, 505}
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKED_CODING = b"Transfer-Encoding: chunked"
+CHUNKED = POST + CHUNKED_CODING + b"\r\n\r\n"
 
 
 # Reading as a connection does.
@@ -257,6 +262,86 @@ def test_chunked_content_that_is_accepted_is_what_h11_reads(data: bytes, sizes: 
     assert_equal(CHUNKED + data, sizes, LIMITS)
 
 
+# Chunked content, piece by piece.
+
+
+class ContentReading(NamedTuple):
+    pieces: list[bytes]  # the content in each piece that was received
+    end: bytes | int | None  # the bytes behind the end, or the status of the refusal, or None
+
+    @property
+    def whole(self) -> tuple[bytes, bytes | int | None]:
+        """What must not depend on the cuts; of refused content, the part before the mistake does."""
+        return b"" if isinstance(self.end, int) else b"".join(self.pieces), self.end
+
+
+def read_content(content: ContentReader, pieces: list[bytes]) -> ContentReading:
+    found: list[bytes] = []
+    for number, piece in enumerate(pieces):
+        try:
+            data, ended, rest = content.receive(piece)
+        except HTTPError as error:
+            return ContentReading(found, _status(error))
+        found.append(data)
+        if ended:
+            return ContentReading(found, rest + b"".join(pieces[number + 1 :]))
+        assert rest == b""
+    return ContentReading(found, None)
+
+
+def assert_content_read_alike(data: bytes, cuts: Iterable[list[bytes]], limits: Limits) -> None:
+    """Check that both roads make the same of each piece, and the same of the whole in whatever pieces."""
+
+    def reading(pieces: list[bytes]) -> ContentReading:
+        mine, reference = (
+            read_content(content_of(CHUNKED_CODING, fast=fast, limits=limits), pieces)
+            for fast in (True, False)
+        )
+        assert mine == reference
+        return mine
+
+    whole = reading([data]).whole
+    for pieces in cuts:
+        assert reading(pieces).whole == whole
+
+
+@often
+@given(st.one_of(chunks, written_chunks, broken_chunks()), sizes, limits)
+def test_each_piece_of_chunked_content_is_read_alike(data: bytes, sizes: list[int], limits: Limits) -> None:
+    if data:
+        assert_content_read_alike(data, [cut(data, sizes), single_bytes(data)], limits)
+
+
+_FILES: list[Valid | Invalid] = [*VALID, *INVALID]
+_CHUNKED_CONTENTS = {
+    file.name: file.data.split(CHUNKED, 1)[1]
+    for file in _FILES
+    if CHUNKED in file.data and len(file.data) < 600
+}
+
+
+@pytest.mark.parametrize("data", _CHUNKED_CONTENTS.values(), ids=_CHUNKED_CONTENTS)
+def test_chunked_content_of_the_corpus_is_read_alike_wherever_it_is_cut(data: bytes) -> None:
+    cuts = ([data[:at], data[at:]] for at in range(1, len(data)))
+    assert_content_read_alike(data, cuts, LIMITS)
+
+
+@pytest.mark.parametrize("more", [b"", b"a", b"a" * 50])
+def test_limits_of_chunked_content_are_the_same_on_both_roads(more: bytes) -> None:
+    # A head has 160 bytes at most, and so have trailers; a line has 4 KiB, whatever the limits are.
+    trailers = b"0\r\nA: ".ljust(161, b"a")
+    line = b"a" * 4094 + more
+    for data in (
+        *(b"1;" + line, b"1;" + line + b"\r", b"1;" + line + b"\r\nb\r\n0\r\n\r\n"),
+        *(
+            trailers + more + b"\r\n" + end
+            for end in (b"", b"\r", b"\r\n", b"A:" + line, b"A:" + line + b"\r")
+        ),
+    ):
+        cuts = [cut(data, [size]) for size in (1, 2, 3, 100, 4000)]
+        assert_content_read_alike(data, cuts, NARROW)
+
+
 # Limits, to the byte.
 
 
@@ -345,23 +430,48 @@ def test_what_was_looked_at_is_not_looked_at_again() -> None:
 # The roads themselves.
 
 
-def content_of(fields: bytes, *, fast: bool = True) -> ContentReader | None:
-    found = Parser(LIMITS, fast=fast).head(POST + fields + b"\r\n")
-    assert found is not None
-    return found[1]
+class FastRoad(Parser):
+    """A parser that has no other."""
+
+    def _read_reference(self, head: bytes, size: int) -> NoReturn:
+        raise NotFast
 
 
 def test_common_requests_take_the_fast_road() -> None:
     browser = next(file.data for file in VALID if file.name == "browser")
     fields = b"".join(line + b"\r\n" for line in browser.split(b"\r\n")[2:-2])
-    assert isinstance(content_of(fields + b"Content-Length: 5\r\n"), CountedContent)
-    assert isinstance(content_of(fields + b"Content-Length: 5\r\n", fast=False), ReferenceContent)
-    assert content_of(fields) is None
+    for more in (b"", b"Content-Length: 5\r\n"):
+        assert FastRoad(LIMITS).head(POST + fields + more + b"\r\n") is not None
 
 
-@pytest.mark.parametrize("field", [b"Expect: 100-continue", b"Upgrade: h2c", b"X_A: b", b"Proxy: b"])
+@pytest.mark.parametrize(
+    "field", [b"Expect: 100-continue", b"Upgrade: h2c", b"X_A: b", b"Proxy: b", b"Transfer-Encoding: chunked"]
+)
 def test_uncommon_requests_are_left_to_h11(field: bytes) -> None:
-    assert isinstance(content_of(field + b"\r\nContent-Length: 5\r\n"), ReferenceContent)
+    with pytest.raises(NotFast):
+        FastRoad(LIMITS).head(POST + field + b"\r\n\r\n")
+
+
+def content_of(fields: bytes, *, fast: bool = True, limits: Limits = LIMITS) -> ContentReader:
+    found = Parser(limits, fast=fast).head(POST + fields + b"\r\n\r\n")
+    assert found is not None
+    assert found[1] is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        (b"Content-Length: 5", CountedContent),
+        (b"Content-Length: 5\r\nExpect: 100-continue", CountedContent),
+        (CHUNKED_CODING, ChunkedContent),
+    ],
+)
+def test_h11_reads_content_where_it_reads_all_and_only_there(
+    fields: bytes, kind: type[ContentReader]
+) -> None:
+    assert type(content_of(fields)) is kind
+    assert type(content_of(fields, fast=False)) is ReferenceContent
 
 
 # The memos.

@@ -65,8 +65,11 @@ def _chunked(draw: st.DrawFn, content: bytes) -> bytes:
         line = draw(st.sampled_from(["{:x}", "{:X}", "000{:x}", "{:x};a", '{:x};b="c d"']))
         data += line.format(size).encode() + b"\r\n" + content[:size] + b"\r\n"
         content = content[size:]
-    trailers = draw(st.sampled_from([b"", b"X-A: b\r\n", b"Content-Length: 5\r\nHost:\tb \r\n"]))
+    trailers = draw(st.sampled_from([b"", b"X-A: b\r\n", b"Content-Type: 5\r\nHost:\tb \r\n"]))
     return data + draw(st.sampled_from([b"0", b"000", b"0;a"])) + b"\r\n" + trailers + b"\r\n"
+
+
+written_chunks = _contents.flatmap(_chunked)
 
 
 def _keep_alive(fields: dict[str, str], version: str) -> bool:
@@ -146,7 +149,8 @@ _FIELDS = [
 ]
 _CHUNKS = [
     *(b"5\r\nhello\r\n", b"5;a\r\nhello\r\n", b"00A\r\n\r\n\r\n\r\n\r\n\r\n\r\n"),
-    *(b"1\r\n0\r\n", b"0\r\n\r\n"),
+    *(b"1\r\n0\r\n", b"0\r\n\r\n", b"1;\r\n\r\r\n", b"2\r\n\r\n\r\n", b"3\r\n0\r\n", b"3\r\nabcd\r\n"),
+    *(b"5\r\nhe", b"llo", b"0\r\nContent-Length: 5\r\n\r\n"),
     *(b"0\r\nA: b\r\nC:\r\n\r\n", b"0\r\n", b"A: b\r\n", b"\r\n"),
 ]
 
@@ -231,13 +235,23 @@ _GOOD = [file.data for file in VALID if len(file.data) < 600]
 _BAD = [file.data for file in INVALID if len(file.data) < 600]
 
 
-@st.composite
-def mutations(draw: st.DrawFn) -> bytes:
-    """Take files of the corpus and do something to them, a few times."""
-    data = b"".join(draw(st.lists(st.sampled_from(_GOOD), min_size=1, max_size=2)))
-    data += draw(st.sampled_from([b"", b"", *_BAD]))
+def _mutate(draw: st.DrawFn, data: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         end = draw(st.integers(at, min(at + 8, len(data))))
         data = draw(st.sampled_from(_MUTATIONS))(draw, data, at, end)
     return data
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """Take files of the corpus and do something to them, a few times."""
+    data = b"".join(draw(st.lists(st.sampled_from(_GOOD), min_size=1, max_size=2)))
+    data += draw(st.sampled_from([b"", b"", *_BAD]))
+    return _mutate(draw, data)
+
+
+@st.composite
+def broken_chunks(draw: st.DrawFn) -> bytes:
+    """Write chunked content and do something to it, a few times."""
+    return _mutate(draw, draw(written_chunks))

@@ -1,74 +1,86 @@
-"""What of chunked content may reach h11: only that which every recipient reads alike (RFC 9112 section 7.1)."""
+"""Chunked content, read strictly: nothing is taken that recipients might read differently (RFC 9112 section 7.1)."""
 
 import re
 
 from aiowsgi.http.fields import FIELD_LINE
 from aiowsgi.http.messages import bad_request
 
-_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
-_field_line = re.compile(FIELD_LINE).fullmatch
+LONGEST_LINE = 4 * 1024  # bytes, of a chunk size with its extensions or of a trailer field
+
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
+# How content is framed cannot be told behind it; who merges trailers into the head would read another message
+# (RFC 9110 section 6.5.1).
+_trailer_line = re.compile(rb"(?!(?i:content-length|transfer-encoding):)" + FIELD_LINE).fullmatch
 
 # Bytes of chunk sizes, extensions and line ends that a sender may use up: a constant, and some for each byte of
 # content, so that chunks of one byte still pass.
 _OVERHEAD = 16 * 1024
 _OVERHEAD_A_BYTE = 16
-_LONGEST_LINE = 4 * 1024  # bytes, of a chunk size with its extensions or of a trailer field
 
 
-class ChunkGate:
-    """Stands before h11, which is lenient about a bare LF or CR and has no bound on extensions all together."""
+def _find_line_end(data: bytes, position: int) -> int:
+    """Return where the line at ``position`` ends; -1 where its end has not come."""
+    end = data.find(b"\r\n", position)
+    # A line that has not come whole may end with the CR behind it.
+    if (end if end >= 0 else len(data) - 1) - position > LONGEST_LINE:
+        raise bad_request("A line of the chunked content is too long.")
+    if end < 0 and data.find(b"\n", position) >= 0:
+        raise bad_request("A line of the chunked content does not end with CRLF.")
+    return end
+
+
+class ChunkedContent:
+    """Content in chunks. Their extensions and the trailer fields are checked and left out."""
 
     __slots__ = ("_held", "_left", "_most_trailers", "_overhead", "_trailers")
 
     def __init__(self, most_trailers: int) -> None:
         """``most_trailers`` is the most bytes a trailer section may have."""
         self._most_trailers = most_trailers
-        self._held = b""  # a line that has not come whole
+        self._held = b""  # what has come of a line, or of the CRLF behind a chunk's data
         self._left = 0  # bytes of this chunk's data and of the CRLF behind it that are still to come
         self._overhead = _OVERHEAD
         self._trailers = -1  # bytes of the trailer section so far; -1 before it
 
-    def receive(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what h11 may see, and the bytes behind the end of the content.
+    def receive(self, data: bytes) -> tuple[bytes, bool, bytes]:
+        """Return the content in ``data``, whether it has ended, and the bytes behind its end.
 
-        Raises HTTPError 400. What h11 may see ends with a whole line or within a chunk's data.
+        Raises HTTPError 400.
         """
         data = self._held + data
-        self._held = b""
+        pieces: list[bytes] = []
         position = 0
-        while position < len(data):
+        while True:
             if self._left:
-                step = min(self._left, len(data) - position)
-                self._left -= step
-                position += step
-                continue
-            end = data.find(b"\r\n", position)
+                piece = data[position : position + self._left - 2]
+                pieces.append(piece)
+                self._left -= len(piece)
+                position += len(piece)
+                line_end = data[position : position + 2]
+                if line_end != b"\r\n":
+                    if line_end not in (b"", b"\r"):
+                        raise bad_request("A chunk is not as long as its size says.")
+                    break
+                self._left = 0
+                position += 2
+            end = _find_line_end(data, position)
             if end < 0:
-                self._hold(data[position:])
-                return data[:position], b""
+                break
             line = data[position:end]
-            if len(line) > _LONGEST_LINE:
-                raise bad_request("A line of the chunked content is too long.")
             position = end + 2
             if self._trailers < 0:
                 self._begin_chunk(line)
-            elif not line:
-                return data[:position], data[position:]
-            else:
+            elif line:
                 self._check_trailer(line)
-        return data, b""
-
-    def _hold(self, rest: bytes) -> None:
-        if len(rest) > _LONGEST_LINE + 1:  # it may end with the CR behind the line
-            raise bad_request("A line of the chunked content is too long.")
-        if b"\n" in rest:
-            raise bad_request("A line of the chunked content does not end with CRLF.")
-        self._held = rest
+            else:
+                return b"".join(pieces), True, data[position:]
+        self._held = data[position:]
+        return b"".join(pieces), False, b""
 
     def _begin_chunk(self, line: bytes) -> None:
         match = _chunk_line(line)
         if match is None:
-            raise bad_request("The chunked content is broken.")
+            raise bad_request("A chunk does not begin with its size.")
         size = int(match[1], 16)
         self._overhead += _OVERHEAD_A_BYTE * size - len(line) - 4
         if self._overhead < 0:
@@ -80,5 +92,5 @@ class ChunkGate:
 
     def _check_trailer(self, line: bytes) -> None:
         self._trailers += len(line) + 2
-        if self._trailers > self._most_trailers or _field_line(line) is None:
+        if self._trailers > self._most_trailers or _trailer_line(line) is None:
             raise bad_request("The trailer section is too long or broken.")

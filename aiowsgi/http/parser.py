@@ -1,11 +1,12 @@
 """Bytes -> Request and content, by two roads that yield the same: a fast one for common heads, h11 for all others.
 
-The fast road recognises a strict subset of what h11 accepts and may only say "this is it" or "not mine". All else,
-and everything with ``fast=False``, goes through one ``h11.Connection`` for each message. What h11 forgives and a
-server on the internet should not is refused before h11 sees it: bare LF and CR, folded lines, control characters,
-Content-Length more than once or together with Transfer-Encoding, Transfer-Encoding in HTTP/1.0.
+The fast road recognises a strict subset of what h11 accepts and may only say "this is it" or "not mine". All other
+heads go through one ``h11.Connection`` for each message, and with ``fast=False`` so do all heads and all content.
+What h11 forgives and a server on the internet should not is refused before h11 sees it: bare LF and CR, folded lines,
+control characters, Content-Length more than once or together with Transfer-Encoding, Transfer-Encoding in HTTP/1.0.
 
-``tests/test_parser.py`` holds the two roads equal.
+Content is framed in two ways only, and read by strict readers of our own: h11 takes microseconds for each chunk and
+each piece, however small. ``tests/test_parser.py`` holds the two roads equal, for heads and for content.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import NoReturn
 import h11
 
 from aiowsgi.config import Limits
-from aiowsgi.http.chunked import ChunkGate
+from aiowsgi.http.chunked import LONGEST_LINE, ChunkedContent
 from aiowsgi.http.fields import FIELD_LINE, TOKEN, is_host, tokens
 from aiowsgi.http.lines import FORMS, FieldLines, NotFast, RequestLines, cgi_name, decode_path, is_dropped
 from aiowsgi.http.messages import HTTPError, Request, bad_request
@@ -73,36 +74,28 @@ class CountedContent:
 
 
 class ReferenceContent:
-    """Content that h11 reads, counted or chunked. Trailer fields are checked and left out."""
+    """Content that h11 reads, behind a strict reader that refuses what h11 would forgive."""
 
-    __slots__ = ("_gate", "_reference")
+    __slots__ = ("_reference", "_strict")
 
-    def __init__(self, reference: h11.Connection, gate: ChunkGate | None) -> None:
+    def __init__(self, reference: h11.Connection, strict: CountedContent | ChunkedContent) -> None:
         self._reference = reference
-        self._gate = gate
+        self._strict = strict
 
     def receive(self, data: bytes) -> tuple[bytes, bool, bytes]:
-        """As CountedContent.receive. Raises HTTPError for content that is not framed as RFC 9112 says."""
-        rest = b""
-        if self._gate is not None:
-            data, rest = self._gate.receive(data)
-        if data:
-            self._reference.receive_data(data)
+        """As ChunkedContent.receive."""
+        _, _, rest = self._strict.receive(data)
+        self._reference.receive_data(data[: len(data) - len(rest)])
         pieces: list[bytes] = []
         try:
-            while True:
-                event = self._reference.next_event()
-                if isinstance(event, h11.Data):
-                    pieces.append(bytes(event.data))
-                elif isinstance(event, h11.EndOfMessage):
-                    return b"".join(pieces), True, self._reference.trailing_data[0] + rest
-                else:
-                    return b"".join(pieces), False, b""
+            while isinstance(event := self._reference.next_event(), h11.Data):
+                pieces.append(bytes(event.data))
         except h11.RemoteProtocolError as error:
             raise bad_request("The content is not framed as it should be.") from error
+        return b"".join(pieces), isinstance(event, h11.EndOfMessage), rest
 
 
-ContentReader = CountedContent | ReferenceContent
+ContentReader = CountedContent | ChunkedContent | ReferenceContent
 
 
 class Parser:
@@ -212,7 +205,8 @@ class Parser:
         if _bad_line_end(head):
             raise bad_request("A line of the head does not end with CRLF, or is folded.")
         self._check_fields(lines, version)
-        reference = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head + 4)
+        # What waits in h11 is a trailer section at most, and what has come of one line too much, with its CR.
+        reference = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head + LONGEST_LINE + 1)
         reference.receive_data(head)
         try:
             event = reference.next_event()
@@ -238,7 +232,8 @@ class Parser:
             request.content_length = Request.UNKNOWN
         if not request.has_content:
             return request, None, size
-        return request, ReferenceContent(reference, ChunkGate(self._limits.head) if chunked else None), size
+        content = ChunkedContent(self._limits.head) if chunked else CountedContent(request.content_length)
+        return request, content if self._fast else ReferenceContent(reference, content), size
 
     def _check_fields(self, lines: list[bytes], version: str) -> None:
         """Refuse what h11 forgives in the fields that say whom the request is for and where it ends."""
