@@ -49,7 +49,7 @@ def test_a_broken_path_is_refused(raw_path: str) -> None:
     ],
 )
 def test_a_field_line_is_the_same_each_time(line: bytes, expected: tuple[str, str]) -> None:
-    lines = FieldLines()
+    lines, line = FieldLines(), line + b"\r"
     assert [lines[line], lines[line], lines[line]] == [expected] * 3
     assert list(lines) == [line]
 
@@ -72,17 +72,25 @@ def test_a_line_that_is_not_known_never_is(line: bytes) -> None:
     lines = FieldLines()
     for _ in range(3):
         with pytest.raises(NotFast):
-            lines[line]
+            lines[line + b"\r"]
     assert len(lines) == 0
+
+
+@pytest.mark.parametrize(
+    "line", [b"X-A: b", b"X-A:", b"X-A", b"", b"X-A: b\r\r", b"X-A: b\r ", b"X-A:\rb\r", b"\r\r"]
+)
+def test_a_field_line_ends_with_one_cr(line: bytes) -> None:
+    with pytest.raises(NotFast):
+        FieldLines()[line]
 
 
 def test_a_request_line_is_its_parts() -> None:
     lines = RequestLines()
     expected = ("GET", "/%41?b?c", "/%41", "/A", "b?c", "HTTP/1.1")
-    assert [lines[b"GET /%41?b?c HTTP/1.1"] for _ in range(3)] == [expected] * 3
+    assert [lines[b"GET /%41?b?c HTTP/1.1\r"] for _ in range(3)] == [expected] * 3
     assert len(lines) == 0  # the query may hold a secret
-    assert [lines[b"PUT / HTTP/1.0"] for _ in range(3)] == [("PUT", "/", "/", "/", "", "HTTP/1.0")] * 3
-    assert list(lines) == [b"PUT / HTTP/1.0"]
+    assert [lines[b"PUT / HTTP/1.0\r"] for _ in range(3)] == [("PUT", "/", "/", "/", "", "HTTP/1.0")] * 3
+    assert list(lines) == [b"PUT / HTTP/1.0\r"]
 
 
 @pytest.mark.parametrize(
@@ -103,4 +111,9 @@ def test_a_request_line_is_its_parts() -> None:
 )
 def test_a_request_line_that_is_not_common_is_left_to_h11(line: bytes) -> None:
     with pytest.raises(NotFast):
-        RequestLines()[line]
+        RequestLines()[line + b"\r"]
+
+
+def test_a_request_line_ends_with_cr() -> None:
+    with pytest.raises(NotFast):
+        RequestLines()[b"GET / HTTP/1.1"]

@@ -12,14 +12,16 @@ from aiowsgi.http.fields import SECRET, TOKEN, is_host
 from aiowsgi.http.memo import Memo
 from aiowsgi.http.messages import HTTPError, bad_request
 
-_fast_request_line = re.compile(rb"(?!CONNECT )([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])").fullmatch
-_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_fast_request_line = re.compile(rb"(?!CONNECT )([A-Z]{1,16}) (/[!\"$-~]*) HTTP/1\.([01])\r").fullmatch
 _is_name = re.compile(TOKEN.encode()).fullmatch
 _is_content_length = re.compile(r"[0-9]{1,18}").fullmatch
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 # Fields that only h11's road deals with.
 _NOT_FAST = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT"})
 _LONGEST_KNOWN_LINE = 256  # bytes; longer lines hardly ever come twice
+# Changes each control character but the tab (RFC 9110 section 5.5), so a value that it leaves as it is has none.
+# bytes.translate is the quickest look at every byte there is, three times as quick as a regular expression.
+_CONTROL_CHANGED = bytes(b ^ 1 if (b < 0x20 and b != 0x09) or b == 0x7F else b for b in range(256))
 
 
 class NotFast(Exception):
@@ -78,22 +80,20 @@ class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
 
 
 class FieldLines(Memo[bytes, tuple[str, str]]):
-    """A field line without its CRLF -> its CGI name and value, both checked. Raises NotFast."""
+    """A field line, up to its CR -> its CGI name and value, both checked. Raises NotFast."""
 
     def __init__(self) -> None:
         super().__init__()
         self._names = _Names()
 
     def __missing__(self, key: bytes) -> tuple[str, str]:
-        name, colon, rest = key.partition(b":")
+        name, _, rest = key.partition(b":")
         variable, form, lasting = self._names[name]
+        if rest[-1:] != b"\r":
+            raise NotFast
+        rest = rest[:-1]
         value = rest.strip(b" \t").decode("latin-1")
-        # isprintable is the quicker test, and the stricter one: a tab or obs-text takes the other.
-        if (
-            not colon
-            or (not value.isprintable() and _bad_value(rest))
-            or (form is not None and not form(value))
-        ):
+        if rest.translate(_CONTROL_CHANGED) != rest or (form is not None and not form(value)):
             raise NotFast
         field = variable, value
         if lasting and len(key) <= _LONGEST_KNOWN_LINE:
@@ -102,7 +102,9 @@ class FieldLines(Memo[bytes, tuple[str, str]]):
 
 
 class RequestLines(Memo[bytes, tuple[str, str, str, str, str, str]]):
-    """A request line -> method, target, path as sent, path decoded, query, version. Raises NotFast.
+    """A request line, up to its CR -> method, target, path as sent, path decoded, query, version.
+
+    Raises NotFast.
 
     Lines with a query are not remembered, for a query may hold a secret.
     """

@@ -118,7 +118,7 @@ class Parser:
         if self._fast and len(data) <= _SHORT and data.endswith(b"\r\n\r\n"):
             # Most often this is one whole head and nothing else. If not, one of its lines is empty, and no field.
             try:
-                return self._read_fast(data[:-4], len(data))
+                return self._read_fast(data, len(data))
             except NotFast:
                 pass
         begin = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line may stand before
@@ -129,7 +129,7 @@ class Parser:
         size = end + 4
         if self._fast and (begin or size < len(data) or size > _SHORT):
             try:
-                return self._read_fast(data[begin:end], size)
+                return self._read_fast(data[begin:size], size)
             except NotFast:
                 pass
         return self._read_reference(data[begin:size], size)
@@ -166,9 +166,14 @@ class Parser:
     # The fast road.
 
     def _read_fast(self, head: bytes, size: int) -> tuple[Request, ContentReader | None, int]:
+        """Read ``head``, which ends with the empty line. Its lines keep their CR, so that LF alone ends none."""
         limits = self._limits
-        lines = head.split(b"\r\n")
-        if len(lines) > limits.fields + 1 or len(lines[0]) > limits.request_line or len(head) > limits.head:
+        lines = head.split(b"\n")
+        if (
+            len(lines) > limits.fields + 3
+            or len(lines[0]) > limits.request_line + 1
+            or len(head) > limits.head + 4
+        ):
             raise NotFast
         request = Request()
         (
@@ -180,9 +185,10 @@ class Parser:
             request.version,
         ) = self._request_lines[lines[0]]
         known = self._field_lines
-        fields = dict(map(known.__getitem__, lines[1:]))
-        if len(fields) != len(lines) - 1:
-            pairs = [known[line] for line in lines[1:]]
+        field_lines = lines[1:-2]
+        fields = dict(map(known.__getitem__, field_lines))
+        if len(fields) != len(field_lines):
+            pairs = [known[line] for line in field_lines]
             names = [name for name, _ in pairs]
             if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
                 raise NotFast

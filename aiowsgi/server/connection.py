@@ -194,7 +194,7 @@ class Connection(Sending):
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
         """Answer ``request``, or see to it that it will be answered."""
-        self._move(Event.REQUEST)
+        self.state = after(self.state, Event.REQUEST)
         self.deadline = NEVER
         self._request = request
         self._content = content
@@ -205,7 +205,7 @@ class Connection(Sending):
         if request.target == "*":
             self._respond(Response(200, _ANY_METHOD))
             return
-        candidates = iter(shared.router.candidates(request.path))
+        candidates = shared.router.candidates(request.path)
         answer = first_answer(request, candidates)
         if isinstance(answer, Response):
             self._respond(answer)
@@ -280,7 +280,8 @@ class Connection(Sending):
             limits = shared.limits
             outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
-            answer.accept(outbox, self._inbox, self._server, self._know_client(), shared.debug)
+            client = self._client or self._know_client()
+            answer.accept(outbox, self._inbox, self._server, client, shared.debug)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         else:

@@ -82,7 +82,8 @@ class Sending(Served):
     def _outbox_ready(self, outbox: Outbox) -> None:
         if outbox is self._outbox and self._file is None:
             self._flush()
-            self._go_on()
+            if self._outbox is None:
+                self._go_on()
 
     def _send_on(self) -> None:
         """Send what waits, now that the transport has room again."""
@@ -102,9 +103,7 @@ class Sending(Served):
             ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
             piece = outbox.take()
             if piece is None:
-                if ended:
-                    self._finish(outbox)
-                return
+                break
             if isinstance(piece, FileRange):
                 self._send_file(piece, outbox)
                 return
@@ -112,13 +111,14 @@ class Sending(Served):
             transport.write(piece)
             if not ended:
                 outbox.took(piece)
-
-    def _finish(self, outbox: Outbox) -> None:
-        self._outbox = None
-        if outbox.cut:
-            self._broken_off(outbox.status)
         else:
-            self._answered(outbox.status, outbox.keep_alive)
+            return
+        if ended:
+            self._outbox = None
+            if outbox.cut:
+                self._broken_off(outbox.status)
+            else:
+                self._answered(outbox.status, outbox.keep_alive)
 
     def _send_file(self, file_range: FileRange, outbox: Outbox) -> None:
         """Send a part of a file, behind all that was written before it."""

@@ -62,17 +62,17 @@ class Router:
         # One application and nothing else is the commonest site: its requests pay for no search.
         self._only = self._everywhere[0] if len(mounts) == 1 and self._everywhere else None
 
-    def candidates(self, path: str) -> Sequence[Candidate]:
-        """Return who may answer ``path``, with SCRIPT_NAME and PATH_INFO, in the order to ask them."""
+    def candidates(self, path: str) -> Iterator[Candidate]:
+        """Yield who may answer ``path``, with SCRIPT_NAME and PATH_INFO, in the order to ask them."""
         if self._only is not None:
-            return ((self._only, "", path),)
+            return iter(((self._only, "", path),))
         found = [
             (handler, prefix, path[len(prefix) :])
             for prefix, below, handler in self._below
             if path.startswith(below) or path == prefix
         ]
         found += [(handler, "", path) for handler in self._everywhere]
-        return found
+        return iter(found)
 
 
 def first_answer(

@@ -90,22 +90,29 @@ class Call(Job):
         """Call the application and send what it gives. In a pool thread."""
         if self._outbox.gone:
             return
-        with self._content() as content:
-            environ = make_environ(
-                self._server, self._client, self._request, self._script_name, self._path_info, content
-            )
-            result = self._application(environ, self.start_response)
-            try:
-                self._send_result(result)
-            finally:
-                if hasattr(result, "close"):
-                    result.close()
-
-    def _content(self) -> IO[bytes]:
         if self._inbox is None:
-            return BytesIO()
+            self._call(BytesIO())
+        else:
+            with self._open(self._inbox) as content:
+                self._call(content)
+
+    def _call(self, content: IO[bytes]) -> None:
+        environ = make_environ(
+            self._server, self._client, self._request, self._script_name, self._path_info, content
+        )
+        result = self._application(environ, self.start_response)
+        if type(result) is list or type(result) is tuple:
+            self._send_whole(result)
+            return
         try:
-            return self._inbox.open()
+            self._send_pieces(result)
+        finally:
+            if hasattr(result, "close"):
+                result.close()
+
+    def _open(self, inbox: Inbox) -> IO[bytes]:
+        try:
+            return inbox.open()
         except OSError as error:
             raise HTTPError(507, "The server has no room for this content.") from error
 
@@ -183,10 +190,7 @@ class Call(Job):
 
     # How its result becomes bytes.
 
-    def _send_result(self, result: Iterable[bytes]) -> None:
-        if (type(result) is list or type(result) is tuple) and not self._started:
-            self._send_whole(result)
-            return
+    def _send_pieces(self, result: Iterable[bytes]) -> None:
         try:
             pieces = iter(result)
         except TypeError:
@@ -206,8 +210,11 @@ class Call(Job):
         for piece in pieces:
             if not isinstance(piece, bytes):
                 raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(piece).__name__}")
+        if self._started:
+            self._send_pieces(pieces)
+            return
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        head = self._checked_head()
+        head = self._head or self._checked_head()
         if head.content_length is not None and head.content_length != len(data):
             if data:
                 self._start(head, data)
@@ -228,7 +235,7 @@ class Call(Job):
         if not has_no_content(request, head.code):
             self._left = 0
             start += data
-        outbox.finish(start, keep_alive=keep_alive)
+        outbox.finish(start, keep_alive)
 
     def _start(self, head: Head, data: bytes) -> None:
         """Send the head with the first piece of content."""
@@ -282,7 +289,7 @@ class Call(Job):
 
     def _finish(self, data: bytes, keep_alive: bool) -> None:
         self._started = self._complete = True
-        self._outbox.finish(data, keep_alive=keep_alive)
+        self._outbox.finish(data, keep_alive)
 
     def _checked_head(self) -> Head:
         if self._head is None:

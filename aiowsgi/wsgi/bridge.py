@@ -96,7 +96,9 @@ class Inbox:
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
 # - What a range of the file covered is never written over.
 #
-# Each side uses single operations of the deque. The lock is for what is more: a range that grows, and ``_room``.
+# Each side uses single operations of the deque, and a room to wait in works as the wake-up does: the thread shows
+# the room first and looks for a reason not to wait then, the loop makes the reason first and looks for a room then.
+# The lock is for what is more, a range that grows; most answers need no file, and none.
 
 
 class Outbox(Delivery):
@@ -105,7 +107,7 @@ class Outbox(Delivery):
     __slots__ = (
         "_file",
         "_file_limit",
-        "_lock",
+        "_growth",
         "_memory",
         "_offset",
         "_pieces",
@@ -131,7 +133,7 @@ class Outbox(Delivery):
         self._memory = memory
         self._file_limit = file
         self._pieces: deque[bytes | FileRange] = deque()
-        self._lock = Lock()
+        self._growth: Lock | None = None
         self._room: Event | None = None
         self._file: _UnnamedFile | None = None
         self._offset = 0
@@ -161,28 +163,29 @@ class Outbox(Delivery):
         else:
             self._pieces.append(data)
             self._sent += len(data) + _OVERHEAD
-        self._tell()
+        if not self._told:
+            self._tell()
 
-    def finish(self, data: bytes = b"", *, keep_alive: bool) -> None:
+    def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
-        if data and self._sent - self._taken > self._memory:
-            self.send(data)
-        elif data:
-            self._pieces.append(data)
-            self._sent += len(data) + _OVERHEAD
+        if data:
+            if self._sent - self._taken > self._memory:
+                self.send(data)
+            else:
+                self._pieces.append(data)  # and nobody will ask what it costs
         self.keep_alive = keep_alive
         self.ended = True
-        self._tell()
+        if not self._told:
+            self._tell()
 
     def break_off(self) -> None:
         """End an answer that cannot be completed: the client is to see that something is missing."""
         self.cut = True
-        self.finish(keep_alive=False)
+        self.finish()
 
     def _tell(self) -> None:
-        if not self._told:
-            self._told = True
-            self._pool.hand_over(self)
+        self._told = True
+        self._pool.hand_over(self)
 
     def _send_far_behind(self, data: bytes) -> None:
         if self._spool(data):
@@ -203,13 +206,15 @@ class Outbox(Delivery):
         try:
             if self._file is None:
                 self._file = _UnnamedFile()
+                self._growth = self._growth or Lock()
             descriptor, rest, offset = self._file.fileno(), memoryview(data), self._offset
             while rest:
                 written = os.pwrite(descriptor, rest, offset)
                 rest, offset = rest[written:], offset + written
         except OSError:
             return False
-        with self._lock:
+        assert self._growth is not None
+        with self._growth:
             try:
                 last = self._pieces[-1]
             except IndexError:  # the loop has taken them all
@@ -224,8 +229,7 @@ class Outbox(Delivery):
         return True
 
     def _wait_for_room(self) -> None:
-        with self._lock:
-            room = self._room = Event()
+        room = self._room = Event()
         if self._sent - self._taken > self._memory and not self.gone:
             room.wait()
         if self.gone:
@@ -243,8 +247,8 @@ class Outbox(Delivery):
         if not self._pieces:
             return None
         piece = self._pieces.popleft()
-        if isinstance(piece, FileRange):
-            with self._lock:
+        if self._growth is not None:
+            with self._growth:
                 pass  # the thread may have found it at the end, and be making it longer
         return piece
 
@@ -270,7 +274,6 @@ class Outbox(Delivery):
     def abandon(self) -> None:
         """The client has left: the thread is to know, and not to wait."""
         self.gone = True
-        with self._lock:
-            room = self._room
+        room = self._room
         if room is not None:
             room.set()

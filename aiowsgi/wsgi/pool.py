@@ -86,9 +86,12 @@ class Pool:
 
     def submit(self, job: Job) -> bool:
         """Queue ``job``; False where the queue is full."""
-        if self._jobs.qsize() + len(self._submitted) >= self._bound:
+        submitted = self._submitted
+        if self._jobs.qsize() + len(submitted) >= self._bound:
             return False
-        self.submit_unbounded(job)
+        if not submitted:
+            self._soon(self._release)
+        submitted.append(job)
         return True
 
     def submit_unbounded(self, job: Job) -> None:
