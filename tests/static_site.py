@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.messages import HTTPError, Parts, Request, Response
 from aiowsgi.site.files import SMALL
 from aiowsgi.site.router import Lookup
 from aiowsgi.site.static import Static
@@ -81,10 +81,11 @@ class Site:
 
 
 def content(response: Response) -> bytes:
-    if isinstance(response.content, bytes):
-        return response.content
-    part = response.content
-    return os.pread(part.file.fileno(), part.count, part.offset)
+    pieces = response.content.pieces if isinstance(response.content, Parts) else [response.content]
+    return b"".join(
+        piece if isinstance(piece, bytes) else os.pread(piece.file.fileno(), piece.count, piece.offset)
+        for piece in pieces
+    )
 
 
 def fields(response: Response) -> dict[str, str]:

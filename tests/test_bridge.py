@@ -150,7 +150,7 @@ def test_a_ready_file_is_put_with_its_end_behind_it(tmp_path: Path) -> None:
     (tmp_path / "page").write_bytes(b"0123456789")
     with TurnedLoop() as loop, open(tmp_path / "page", "rb") as file:
         receiver = Receiver(loop.pool, memory=0, file=0)
-        receiver.outbox.put(FileRange(file, 2, 5), keep_alive=True)
+        receiver.outbox.put([FileRange(file, 2, 5)], keep_alive=True)
         receiver.take_all()
         assert receiver.pieces == [b"23456"]
         assert receiver.ended

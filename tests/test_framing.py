@@ -21,7 +21,7 @@ from aiowsgi.http.framing import (
     render,
 )
 from aiowsgi.http.memo import Memo
-from aiowsgi.http.messages import Field, FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import Field, FileRange, HTTPError, Parts, Request, Response
 
 OWN = b"Date: NOW\r\nServer: aiowsgi\r\n"
 _is_date = re.compile(rb"(?<=\r\nDate: )\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT(?=\r\n)")
@@ -387,18 +387,27 @@ def test_the_head_of_a_ready_response(
 def test_a_ready_response_has_its_content_where_there_may_be_one(
     status: int, method: str, content: bytes
 ) -> None:
-    data, file_range = render(Response(status, b"X-A: b\r\n", b"hello"), request(method), True)
+    data, rest = render(Response(status, b"X-A: b\r\n", b"hello"), request(method), True)
     assert data.partition(b"\r\n\r\n")[2] == content
-    assert file_range is None
+    assert rest == ()
 
 
 def test_a_file_goes_behind_its_head_where_there_may_be_content() -> None:
     part = FileRange(cast(Any, None), 10, 12345)
-    for method, behind in (("GET", part), ("HEAD", None)):
-        data, file_range = render(Response(200, b"", part), request(method), True)
+    for method, behind in (("GET", (part,)), ("HEAD", ())):
+        data, rest = render(Response(200, b"", part), request(method), True)
         assert b"\r\nContent-Length: 12345\r\n" in data
         assert data.endswith(b"\r\n\r\n")
-        assert file_range is behind
+        assert rest == behind
+
+
+def test_parts_go_behind_their_head_in_their_order() -> None:
+    part = FileRange(cast(Any, None), 10, 100)
+    for method, behind in (("GET", (b"one", part, b"two")), ("HEAD", ())):
+        data, rest = render(Response(206, b"", Parts((b"one", part, b"two"))), request(method), True)
+        assert b"\r\nContent-Length: 106\r\n" in data
+        assert data.endswith(b"\r\n\r\n")
+        assert rest == behind
 
 
 def test_field_lines() -> None:

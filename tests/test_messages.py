@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aiowsgi.http.messages import UNREAD, FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import LONGEST_TOLD, UNREAD, FileRange, HTTPError, Request, Response
 
 
 def request_with(content_length: int, version: str = "HTTP/1.1", **fields: str) -> Request:
@@ -75,6 +75,19 @@ def test_what_stands_for_a_request_that_could_not_be_read_is_complete() -> None:
     assert not UNREAD.keep_alive
     assert not UNREAD.has_content
     assert repr(UNREAD) == "<Request - - HTTP/1.1>"
+
+
+def test_a_request_tells_of_itself_in_one_line_that_is_not_long() -> None:
+    request = request_with(0)
+    assert str(request) == "PUT /a?b"
+    request.target = "/" + "a" * LONGEST_TOLD
+    assert str(request) == "PUT /" + "a" * (LONGEST_TOLD - 1) + "..."
+    request.method = "M" * 9999
+    request.target = "/\r\n\t\x00\x1b[2J\x85\x9b\xe4\\"
+    assert str(request) == "M" * LONGEST_TOLD + "... /\\r\\n\\t\\x00\\x1b[2J\\x85\\x9b\\xe4\\\\"
+    assert repr(request) == f"<Request {request} HTTP/1.1>"
+    request.method = request.target = "\xff" * 65536
+    assert len(repr(request)) < 10 * LONGEST_TOLD
 
 
 def test_messages_show_what_they_are(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from time import time
 
 from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
 from aiowsgi.http.memo import Memo
-from aiowsgi.http.messages import Field, FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import Content, Field, FileRange, HTTPError, Parts, Request, Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -191,15 +191,17 @@ def _end_of_head(request: Request, keep_alive: bool) -> bytes:
     return b"\r\n"
 
 
-def render(response: Response, request: Request, keep_alive: bool) -> tuple[bytes, FileRange | None]:
-    """Return the bytes of a ready response, and the part of a file that goes behind them, if there is one."""
+def render(response: Response, request: Request, keep_alive: bool) -> tuple[bytes, Sequence[Content]]:
+    """Return the bytes of a ready response, and the pieces that go behind them if not all of it is in memory."""
     status, content = response.status, response.content
     length = b"" if status == 204 or status == 304 else b"Content-Length: %d\r\n" % len(content)
-    file_range = None
+    rest: Sequence[Content] = ()
     if has_no_content(request, status):
         content = b""
     elif isinstance(content, FileRange):
-        file_range, content = content, b""
+        rest, content = (content,), b""
+    elif isinstance(content, Parts):
+        rest, content = content.pieces, b""
     data = b"".join(
         (
             _STATUS_LINES[status],
@@ -210,7 +212,7 @@ def render(response: Response, request: Request, keep_alive: bool) -> tuple[byte
             content,
         )
     )
-    return data, file_range
+    return data, rest
 
 
 _PAGE = """<!doctype html>

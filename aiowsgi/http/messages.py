@@ -28,6 +28,20 @@ class HTTPError(Exception):
         return f"{self.status} {HTTPStatus(self.status).phrase}: {self.detail}"
 
 
+# Characters of a method or a target that are told in a line of the error log.
+LONGEST_TOLD = 200
+
+
+def printable(text: str) -> str:
+    """Return a client's ``text`` in ASCII, with nothing in it that ends the line or commands a terminal."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def shortened(text: str) -> str:
+    """Return the same of its beginning only, as much as a line of the error log should hold."""
+    return printable(text) if len(text) <= LONGEST_TOLD else printable(text[:LONGEST_TOLD]) + "..."
+
+
 def bad_request(detail: str) -> HTTPError:
     """Return the 400 of bytes that are not what RFC 9112 says: where the next request begins, nobody knows."""
     return HTTPError(400, detail, close=True)
@@ -64,8 +78,12 @@ class Request:
 
     UNKNOWN = -1
 
+    def __str__(self) -> str:
+        """Return what a line of the error log tells of it: the method, and the target."""
+        return f"{shortened(self.method)} {shortened(self.target)}"
+
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target} {self.version}>"
+        return f"<Request {self} {self.version}>"
 
     @property
     def has_content(self) -> bool:
@@ -127,6 +145,18 @@ class FileRange:
 Content = bytes | FileRange
 
 
+class Parts:
+    """Pieces of content, one behind the other."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: Sequence[Content]) -> None:
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+
 class Response:
     """An answer that is ready to be sent.
 
@@ -136,7 +166,7 @@ class Response:
 
     __slots__ = ("content", "fields", "status")
 
-    def __init__(self, status: int, fields: bytes = b"", content: Content = b"") -> None:
+    def __init__(self, status: int, fields: bytes = b"", content: Content | Parts = b"") -> None:
         self.status = status
         self.fields = fields
         self.content = content

@@ -112,10 +112,7 @@ class Connection(Sending):
         if self.state == ANSWERING:
             self._log(499)  # as nginx calls it: the client closed the connection first
             if self._content is not None:
-                request = self._request
-                logger.info(
-                    "%s %s: the client left in the middle of its content", request.method, request.target
-                )
+                logger.info("%s: the client left in the middle of its content", self._request)
         self._move(Event.LOST)
         self._abandon()
         shared.connections.discard(self)
@@ -268,7 +265,7 @@ class Connection(Sending):
             self.deadline = self._shared.now + self._shared.deadlines[ANSWERING]
             self._transport.resume_reading()
         else:
-            logger.error("%s %s: %s", self._request.method, self._request.target, error)
+            logger.error("%s: %s", self._request, error)
             self._refuse(HTTPError(507, "The server has no room for this content.", close=True))
 
     # Answering.
@@ -321,13 +318,13 @@ class Connection(Sending):
             request.chunked or request.expect_continue or request.content_length > DISCARD
         ):
             keep_alive = False
-        data, file_range = render(response, request, keep_alive)
+        data, rest = render(response, request, keep_alive)
         if not self._write(data):
             return
-        if file_range is None:
-            self._answered(response.status, keep_alive)
+        if rest:
+            self._send_rest(rest, response.status, keep_alive)
         else:
-            self._send_rest(file_range, response.status, keep_alive)
+            self._answered(response.status, keep_alive)
 
     def _answered(self, status: int, keep_alive: bool) -> None:
         if self._shared.log is not None:
@@ -347,7 +344,7 @@ class Connection(Sending):
     def _broken_off(self, status: int, reason: str = "") -> None:
         request = self._request
         if reason:
-            logger.error("%s %s: %s", request.method, request.target, reason)
+            logger.error("%s: %s", request, reason)
         self._log(status)
         if request.version == "HTTP/1.0":
             # Where only the close tells the end of the content, a reset tells that this was not it.

@@ -2,8 +2,9 @@
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Sequence
 
-from aiowsgi.http.messages import FileRange
+from aiowsgi.http.messages import Content, FileRange
 from aiowsgi.http.states import State
 from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
 from aiowsgi.server.shared import Served, Shared
@@ -47,11 +48,11 @@ class Sending(Served):
         self._transport.write(data)
         return True
 
-    def _send_rest(self, file_range: FileRange, status: int, keep_alive: bool) -> None:
-        """Send a file behind what was written, and no more: it goes the way of a thread's answer."""
+    def _send_rest(self, rest: Sequence[Content], status: int, keep_alive: bool) -> None:
+        """Send ``rest`` behind what was written, and no more: it goes the way of a thread's answer."""
         outbox = self._outbox = Outbox(self._shared.pool, self._outbox_ready, 0, 0)
         outbox.status = status
-        outbox.put(file_range, keep_alive)
+        outbox.put(rest, keep_alive)
         self._flush()
 
     # How the client keeps up.

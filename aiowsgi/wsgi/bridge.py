@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
@@ -252,11 +252,9 @@ class Outbox(Delivery):
                 pass  # the thread may have found it at the end, and be making it longer
         return piece
 
-    def put(self, file_range: FileRange, keep_alive: bool) -> None:
+    def put(self, pieces: Iterable[bytes | FileRange], keep_alive: bool) -> None:
         """Put a whole ready answer's content on its way, from the loop itself."""
-        self._pieces.append(file_range)
-        self._ranges_made += 1
-        self._sent += file_range.count
+        self._pieces.extend(pieces)
         self.keep_alive = keep_alive
         self.ended = True
 
