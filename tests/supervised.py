@@ -168,7 +168,7 @@ def main() -> int:
     )
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if arguments.no_more_descriptors:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
     sys.stdout.write("said before the fork\n")  # and still in the buffer: standard output is a pipe
     status = supervisor.run()
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -12,7 +12,8 @@ import pytest
 from aiowsgi.config import Limits
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
-from aiowsgi.observe.accesslog import LONGEST_VALUE, MOST_WAITING, AccessLog
+from aiowsgi.observe.accesslog import LONGEST_VALUE, AccessLog
+from aiowsgi.observe.writing import MOST_LINES
 from tests.full_disk import ROOM, full_disk, run_alone
 from tests.turned_loop import TurnedLoop
 
@@ -106,13 +107,13 @@ def test_lines_past_the_most_that_may_wait_are_counted_and_left_out(tmp_path: Pa
     asked = request()
     with TurnedLoop() as loop, open(tmp_path / "log", "w+b", buffering=0) as file:
         log = log_on(loop, file.fileno())
-        for _ in range(1 + MOST_WAITING + 7):  # the first is not waiting, it is being written
+        for _ in range(1 + MOST_LINES + 7):  # the first is not waiting, it is being written
             log.write("client", asked, 200, 0, 0.0)
         for _ in range(4):
             loop.turn()
         assert loop.idle
         lines = (tmp_path / "log").read_text().splitlines()
-        assert len(lines) == 1 + MOST_WAITING + 1
+        assert len(lines) == 1 + MOST_LINES + 1
         assert re.fullmatch(r"- - - \[[^]]+\] 7 lines were left out", lines[-1])
         log.write("client", asked, 200, 0, 0.0)
         loop.turn()
@@ -143,16 +144,23 @@ def test_a_long_value_is_cut(pipe: tuple[int, int]) -> None:
     assert (text.count("~"), text.count("^")) == (LONGEST_VALUE, LONGEST_VALUE)
 
 
-def test_what_still_waits_is_written_when_the_thread_has_ended(tmp_path: Path) -> None:
+def test_a_target_is_kept_whole(pipe: tuple[int, int]) -> None:
+    target = b"/" + b"a" * 8000
+    assert f'"GET {target.decode()} HTTP/1.1"' in logged(request(target=target), pipe)
+
+
+def test_what_still_waits_is_written_by_the_thread_before_it_ends(tmp_path: Path) -> None:
     asked = request()
     with open(tmp_path / "log", "w+b", buffering=0) as file:
         with TurnedLoop() as loop:
             log = log_on(loop, file.fileno())
-            for _ in range(1 + MOST_WAITING + 2):
+            for _ in range(1 + MOST_LINES + 2):
                 log.write("client", asked, 200, 0, 0.0)
-        log.finish()
+            log.finish()
+        while not loop.idle:
+            loop.turn()  # what comes back behind the end makes no difference
     lines = (tmp_path / "log").read_text().splitlines()
-    assert len(lines) == 1 + MOST_WAITING + 1
+    assert len(lines) == 1 + MOST_LINES + 1
     assert lines[-1].endswith("] 2 lines were left out")
 
 

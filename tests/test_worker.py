@@ -358,6 +358,22 @@ def test_the_access_log_on_standard_output_is_complete_at_the_end(loop: str) -> 
         assert server.log().count('HTTP/1.1" 200 ') == 500
 
 
+def test_an_access_log_that_nobody_reads_holds_up_neither_the_worker_nor_its_end(
+    loop: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    with Running(Applied(echo), loop=loop, access_log=str(log)) as running, running.connect() as peer:
+        for _ in range(30):  # more than a pipe holds
+            assert peer.get("/" + "a" * 8000).status == 200
+        running.worker.stop()
+        assert peer.rest() == b""
+        running.join()
+    assert caplog.messages == ["the access log is not read, and its last lines are left out"]
+    os.close(reader)
+
+
 # Processes.
 
 

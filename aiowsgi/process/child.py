@@ -13,7 +13,11 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
+from aiowsgi.wsgi.serial import OneThread
+
 START_FAILED = 2  # exit status
+
+LAST_WORDS = 1.0  # seconds for somebody to read what a worker has in its buffers at its end
 
 READY = b"\0"  # what a worker reports once it serves; everything else it reports is the text of a failure
 
@@ -118,7 +122,9 @@ def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> No
             shed()
             work(report, life)
         logging.shutdown()
-        _flush()
+        last = OneThread("aiowsgi-last")
+        last.submit(_flush)
+        last.close(LAST_WORDS)
     finally:
         os._exit(report.status)
 

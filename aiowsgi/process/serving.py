@@ -4,18 +4,21 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
-from aiowsgi.process.child import READY, START_FAILED, Report, Work
+from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
+from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.server.listeners import ListenError, address_of, close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
 from aiowsgi.version import __version__
+from aiowsgi.wsgi.serial import OneThread
 
 try:
     import resource
@@ -31,10 +34,7 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
     Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen or the workers cannot start.
     Both have been told on standard error by then.
     """
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
-    )
+    _begin_logging(config.log_level)
     _raise_file_limit()
     try:
         listeners = open_listeners(config.bind)
@@ -49,6 +49,30 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
         return _run_alone(work, started)
     finally:
         close_listeners(listeners)
+
+
+def _begin_logging(level: str) -> None:
+    """Have whatever is logged go to standard error, unless the program has said where it goes."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
+        handlers=[ErrorLog(sys.stderr) if has_descriptor(sys.stderr) else logging.StreamHandler()],
+    )
+
+
+@contextlib.contextmanager
+def _logging_in_a_thread() -> Iterator[None]:
+    """Let nobody in this process wait for the reader of the error log, the event loop least of all."""
+    logs = [handler for handler in logging.getLogger().handlers if isinstance(handler, ErrorLog)]
+    thread = OneThread("aiowsgi-log")
+    for log in logs:
+        log.begin(thread.submit)
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.end()
+        thread.close(LAST_WORDS)
 
 
 def _raise_file_limit() -> None:
@@ -69,13 +93,14 @@ def _serve(
     report: Report,
     life: int | None,
 ) -> None:
-    try:
-        router = build_router(config, application)
-    except ApplicationError as error:
-        before, newline, line = describe(error).rpartition("\n")
-        report.failed(f"{before}{newline}aiowsgi: {line}")
-    else:
-        Worker(config, listeners, router).run(report.ready, life, signals=life is not None)
+    with _logging_in_a_thread():
+        try:
+            router = build_router(config, application)
+        except ApplicationError as error:
+            before, newline, line = describe(error).rpartition("\n")
+            report.failed(f"{before}{newline}aiowsgi: {line}")
+        else:
+            Worker(config, listeners, router).run(report.ready, life, signals=life is not None)
 
 
 def _run_alone(work: Work, started: Callable[[], None]) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from aiowsgi.observe.errorlog import has_descriptor, write_in_time
 from aiowsgi.process.child import START_FAILED, Child, Work, fork
 from aiowsgi.server.listeners import close_listeners
 
@@ -182,10 +183,10 @@ class Supervisor:
             self._kill()
             return
         self._deadline = time.monotonic() + self._graceful
-        logger.log(logging.DEBUG if self._status else logging.INFO, "stopping")
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         for child in self._children:
             os.kill(child.pid, signal.SIGTERM)
+        logger.log(logging.DEBUG if self._status else logging.INFO, "stopping")
 
     def _kill(self) -> None:
         self._deadline = math.inf
@@ -211,9 +212,14 @@ class Supervisor:
 
 def tell(text: str) -> None:
     """Show ``text`` on standard error; standard output is the access log's."""
-    with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full
-        sys.stderr.write(text.rstrip("\n") + "\n")
-        sys.stderr.flush()
+    line = text.rstrip("\n") + "\n"
+    # There is none, it has been closed, nobody reads it any more, or the disk is full.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if has_descriptor(sys.stderr):
+            write_in_time(sys.stderr, [line.encode(sys.stderr.encoding, "backslashreplace")])
+        else:
+            sys.stderr.write(line)
+            sys.stderr.flush()
 
 
 def _ending(status: int) -> str:

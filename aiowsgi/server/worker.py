@@ -203,9 +203,9 @@ def _close_pool(pool: Pool, work: str) -> None:
 
 
 def _finish_log(writer: Pool, log: AccessLog) -> None:
-    if writer.close(1.0):
-        with suppress(OSError):
-            log.finish()
+    log.finish()
+    if not writer.close(1.0):
+        logger.warning("the access log is not read, and its last lines are left out")
 
 
 def _open_log(path: str, stack: ExitStack) -> int:

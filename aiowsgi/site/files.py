@@ -15,7 +15,7 @@ from stat import S_ISDIR, S_ISREG
 from time import time_ns
 
 from aiowsgi.http.conditional import Validators
-from aiowsgi.http.messages import Content, FileRange
+from aiowsgi.http.messages import Content, FileRange, shortened
 
 logger = logging.getLogger("aiowsgi.static")
 
@@ -128,7 +128,10 @@ class DocumentRoot:
         except (OSError, ValueError) as error:
             refusal = _refusal(error)
             if refusal != Refusal.MISSING:
-                logger.warning("%r below %r: %s", os.fsdecode(name), os.fsdecode(self._path), error)
+                asked = shortened(os.fsdecode(name))
+                # The error's own text has the name once more, however long it is.
+                reason = error.strerror if isinstance(error, OSError) else error
+                logger.warning("%s below %r: %s", asked, os.fsdecode(self._path), reason)
             return refusal
 
     def _find(self, name: bytes, known: Finding | None) -> Finding:

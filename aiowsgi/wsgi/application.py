@@ -120,19 +120,17 @@ class Call(Job):
         """Answer, or break the answer off, for what ``run`` raised; log it. In the same thread."""
         request = self._request
         if isinstance(error, ClientDisconnected):
-            logger.debug(
-                "%s %s: the client left before its answer was complete", request.method, request.target
-            )
+            logger.debug("%s: the client left before its answer was complete", request)
             return
         if isinstance(error, HTTPError):
             level = logging.ERROR if error.status >= 500 else logging.DEBUG
-            logger.log(level, "%s %s: %s", request.method, request.target, error.__cause__ or error)
+            logger.log(level, "%s: %s", request, error.__cause__ or error)
         elif isinstance(error, ApplicationMistake):
-            logger.error("%s %s: %s", request.method, request.target, error)
+            logger.error("%s: %s", request, error)
         else:
             # Its name, not its text, which is the application's code; logging guards itself against that.
             kind = type(error).__name__
-            logger.error("%s %s: %s", request.method, request.target, kind, exc_info=error)
+            logger.error("%s: %s", request, kind, exc_info=error)
         if self._complete:
             return
         if self._started:
@@ -311,8 +309,5 @@ class Call(Job):
             if name not in _warned and len(_warned) < 100:
                 _warned.add(name)
                 logger.warning(
-                    "%s %s: %s is left out; PEP 3333 leaves hop-by-hop fields to the server",
-                    self._request.method,
-                    self._request.target,
-                    name,
+                    "%s: %s is left out; PEP 3333 leaves hop-by-hop fields to the server", self._request, name
                 )
