@@ -17,7 +17,7 @@ def request_with(content_length: int, version: str = "HTTP/1.1", **fields: str) 
 
 def test_an_error_is_its_status_and_one_sentence() -> None:
     error = HTTPError(400, "A line is folded.")
-    assert (error.status, error.detail, error.close) == (400, "A line is folded.", False)
+    assert (error.status, error.detail) == (400, "A line is folded.")
     assert list(error.fields) == []
     assert str(error) == "400 Bad Request: A line is folded."
 
@@ -28,10 +28,9 @@ def test_an_error_without_a_sentence_has_that_of_its_status() -> None:
     assert str(HTTPError(423)) == "423 Locked: Locked"
 
 
-def test_an_error_may_carry_fields_and_close() -> None:
-    error = HTTPError(503, fields=[("Retry-After", "1")], close=True)
+def test_an_error_may_carry_fields() -> None:
+    error = HTTPError(503, fields=[("Retry-After", "1")])
     assert list(error.fields) == [("Retry-After", "1")]
-    assert error.close
 
 
 def test_an_error_has_a_status_that_exists() -> None:

@@ -70,7 +70,6 @@ def read(parser: Parser, pieces: Iterable[bytes]) -> Reading:
 
 
 def _status(error: HTTPError) -> int:
-    assert error.close
     assert error.status in STATUSES
     return error.status
 

@@ -11,18 +11,15 @@ class HTTPError(Exception):
     """A request that ends in an error answer, from wherever that is found out.
 
     ``status`` is the status code, ``detail`` one sentence for the client, ``fields`` more header fields
-    (RFC 9110 section 15). ``close`` says that the connection's framing can no longer be trusted, so nothing
-    behind this request may be read as another one (RFC 9112 section 9.6).
+    (RFC 9110 section 15). Where the parser raises it, nothing behind that request can be trusted to be another
+    one, and the connection is closed (RFC 9112 section 9.6).
     """
 
-    def __init__(
-        self, status: int, detail: str = "", *, fields: Sequence[Field] = (), close: bool = False
-    ) -> None:
+    def __init__(self, status: int, detail: str = "", *, fields: Sequence[Field] = ()) -> None:
         super().__init__(status, detail)
         self.status = status
         self.detail = detail or HTTPStatus(status).description or HTTPStatus(status).phrase
         self.fields = fields
-        self.close = close
 
     def __str__(self) -> str:
         return f"{self.status} {HTTPStatus(self.status).phrase}: {self.detail}"
@@ -44,7 +41,7 @@ def shortened(text: str) -> str:
 
 def bad_request(detail: str) -> HTTPError:
     """Return the 400 of bytes that are not what RFC 9112 says: where the next request begins, nobody knows."""
-    return HTTPError(400, detail, close=True)
+    return HTTPError(400, detail)
 
 
 class Request:

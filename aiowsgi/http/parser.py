@@ -113,7 +113,7 @@ class Parser:
         Returns the request, what reads its content (None where it has none), and how many bytes the head took;
         or None where its end has not come. ``start`` is how many bytes were looked at in vain before.
 
-        Raises HTTPError, with ``close``: 400, 413, 414, 417, 431, 501 or 505.
+        Raises HTTPError: 400, 413, 414, 417, 431, 501 or 505.
         """
         if self._fast and len(data) <= _SHORT and data.endswith(b"\r\n\r\n"):
             # Most often this is one whole head and nothing else. If not, one of its lines is empty, and no field.
@@ -144,9 +144,9 @@ class Parser:
         line_end = data.find(b"\r\n")
         # A CR behind the line, and CR LF CR behind the head, may have come already.
         if (len(data) - 1 if line_end < 0 else line_end) > self._limits.request_line:
-            raise HTTPError(414, close=True)
+            raise HTTPError(414)
         if len(data) - 3 > self._limits.head:
-            raise HTTPError(431, close=True)
+            raise HTTPError(431)
         if line_end >= start:
             self._check_request_line(data[:line_end])
         elif data and not 0x21 <= data[0] <= 0x7E:
@@ -160,7 +160,7 @@ class Parser:
         if match is None:
             raise bad_request("The request line is not: method, request-target, version.")
         if match[3] != b"1":
-            raise HTTPError(505, "This server speaks HTTP/1.1 and HTTP/1.0.", close=True)
+            raise HTTPError(505, "This server speaks HTTP/1.1 and HTTP/1.0.")
         return "HTTP/1.0" if match[4] == b"0" else "HTTP/1.1"
 
     # The fast road.
@@ -204,9 +204,9 @@ class Parser:
     def _read_reference(self, head: bytes, size: int) -> tuple[Request, ContentReader | None, int]:
         lines = head[:-4].split(b"\r\n")
         if len(lines[0]) > self._limits.request_line:
-            raise HTTPError(414, close=True)
+            raise HTTPError(414)
         if len(lines) > self._limits.fields + 1:
-            raise HTTPError(431, close=True)
+            raise HTTPError(431)
         version = self._check_request_line(lines[0])
         if _bad_line_end(head):
             raise bad_request("A line of the head does not end with CRLF, or is folded.")
@@ -223,10 +223,10 @@ class Parser:
         fields = _join((cgi_name(name), value) for name, value in pairs if not is_dropped(name))
         method, target = event.method.decode("ascii"), event.target.decode("ascii")
         if method == "CONNECT":
-            raise HTTPError(501, "This server is no proxy.", close=True)
+            raise HTTPError(501, "This server is no proxy.")
         expectation = fields.get("HTTP_EXPECT")
         if expectation is not None and version == "HTTP/1.1" and expectation.lower() != "100-continue":
-            raise HTTPError(417, close=True)
+            raise HTTPError(417)
         chunked = fields.pop("HTTP_TRANSFER_ENCODING", None) is not None
         request = Request()
         request.method, request.target, request.version = method, target, version
@@ -267,7 +267,7 @@ class Parser:
 
     def _refuse(self, error: h11.RemoteProtocolError) -> NoReturn:
         status = error.error_status_hint
-        raise HTTPError(status if status in (431, 501) else 400, str(error) + ".", close=True) from error
+        raise HTTPError(status if status in (431, 501) else 400, str(error) + ".") from error
 
     # Where the two meet.
 
@@ -281,7 +281,7 @@ class Parser:
         if length is not None:
             request.content_length = int(length)
             if request.content_length > self._limits.content:
-                raise HTTPError(413, close=True)
+                raise HTTPError(413)
 
     def _path_of_other_form(self, method: str, target: str, fields: dict[str, str]) -> str:
         """Return path and query of an absolute-form or asterisk-form target (RFC 9112 sections 3.2.2, 3.2.4)."""

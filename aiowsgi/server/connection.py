@@ -1,8 +1,8 @@
 """One client connection, from accept to close: what comes in, and what becomes of it.
 
-It reads a head, asks the router, and either writes the answer at once or gives a job to the pool and sends what
-comes back (see sending.py). What it is doing is its ``state`` (see http/states.py); the fields below only hold what
-that needs.
+It reads a head, asks the router, has the content read (see receiving.py), and either writes the answer at once or
+gives a job to the pool and sends what comes back (see sending.py). What it is doing is its ``state`` (see
+http/states.py); the fields below only hold what that needs.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from aiowsgi.http.framing import CONTINUE, error_response, field_lines, render
 from aiowsgi.http.messages import UNREAD, HTTPError, Request, Response
 from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
-from aiowsgi.server.sending import NEVER, Sending
+from aiowsgi.server.receiving import Receiving
+from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.site.router import Candidate, Lookup, first_answer
 from aiowsgi.wsgi.application import Call
@@ -37,22 +38,16 @@ TURN = 16
 _ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
 
 
-class Connection(Sending):
+class Connection(Receiving):
     """The only place where bytes meet the event loop."""
 
     __slots__ = (
         "_began",
-        "_buffer",
         "_client",
-        "_content",
         "_eof",
-        "_inbox",
         "_pending",
-        "_read_paused",
-        "_request",
         "_scanned",
         "_server",
-        "state",
     )
 
     def __init__(self, shared: Shared, server: Environ) -> None:
@@ -60,17 +55,10 @@ class Connection(Sending):
         super().__init__(shared)
         self._server = server
         self._client: tuple[str, str] | None = None
-        self._buffer = b""  # bytes that came and were not understood yet
-        self._scanned = 0  # how many of them were looked at in vain
+        self._scanned = 0  # how many bytes of the buffer were looked at in vain
         self._eof = False  # the client sends no more
-        self._read_paused = False  # too much of what came was not understood yet
-        self._request = UNREAD
-        self._content: ContentReader | None = None  # of the request, until its content's end
-        self._inbox: Inbox | None = None
         self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None  # waits for the content's end
         self._began = 0.0  # when the request's head had come, for the access log; 0 where none has
-        self.state = IDLE
-        self.deadline = shared.now + shared.deadlines[IDLE]
 
     def __repr__(self) -> str:
         return f"<Connection {self.state.name} {self._request!r}>"
@@ -127,7 +115,7 @@ class Connection(Sending):
         if self._takes():
             self._await_client()
         elif self.state == HEAD or (self.state == ANSWERING and self._receives()):
-            self._refuse(HTTPError(408, close=True))
+            self._refuse(HTTPError(408))
         elif self.state == IDLE:
             self._close()
         elif self.state == DISCARDING:
@@ -146,11 +134,6 @@ class Connection(Sending):
         self._transport.abort()
 
     # Reading requests.
-
-    def _move(self, event: Event) -> None:
-        shared = self._shared
-        self.state = state = after(self.state, event)
-        self.deadline = shared.now + shared.deadlines[state]
 
     def _read_on(self) -> None:
         """Read and answer requests from the buffer, as far as that goes without waiting."""
@@ -212,63 +195,18 @@ class Connection(Sending):
             self._pending = answer, candidates
             self._inbox = Inbox()
             data, self._buffer = self._buffer, b""
-            self.deadline = shared.now + shared.deadlines[ANSWERING]
+            self._await_content()
             if data:
                 self._receive_content(data)
             elif request.expect_continue:
                 self._transport.write(CONTINUE)
 
-    def _receives(self) -> bool:
-        """Tell whether what comes is content; while a file is the early answer, it waits in the buffer."""
-        return self._content is not None and self._outbox is None
-
-    def _receive_content(self, data: bytes) -> None:
-        assert self._content is not None
-        try:
-            piece, ended, rest = self._content.receive(data)
-        except HTTPError as error:
-            self._refuse(error)
-            return
-        if ended:
-            self._content = None
-            self._buffer = rest
-        if self.state == DISCARDING:
-            if ended:
-                self._move(Event.CONTENT_END)
-                self._request = UNREAD
-            return
-        assert self._inbox is not None
-        self._inbox.add(piece)
-        limits = self._shared.limits
-        if self._inbox.size > limits.content:
-            self._refuse(HTTPError(413, close=True))
-        elif ended:
-            assert self._pending is not None
-            self.deadline = NEVER
-            self._request.know_length(self._inbox.size)
-            pending, self._pending = self._pending, None
-            self._submit(*pending)
-        else:
-            self.deadline = self._shared.now + self._shared.deadlines[ANSWERING]
-            if self._inbox.held > limits.content_memory:
-                self._transport.pause_reading()
-                self._read_paused = False  # it is no longer for the buffer to say when to read on
-                self.deadline = NEVER
-                disk = self._shared.disk
-                disk.submit_unbounded(Errand(disk, self._inbox.spill, self._spilled))
-
-    def _spilled(self, error: BaseException | None) -> None:
-        """Go on reading the content, now that what came of it is on disk."""
-        if self.state != ANSWERING:
-            return
-        if error is None:
-            self.deadline = self._shared.now + self._shared.deadlines[ANSWERING]
-            self._transport.resume_reading()
-        else:
-            logger.error("%s: %s", self._request, error)
-            self._refuse(HTTPError(507, "The server has no room for this content.", close=True))
-
     # Answering.
+
+    def _received(self) -> None:
+        assert self._pending is not None
+        pending, self._pending = self._pending, None
+        self._submit(*pending)
 
     def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
         """Hand the request, which has been read whole, to a thread."""
