@@ -2,6 +2,7 @@
 
 import os
 import sys
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -209,12 +210,34 @@ def test_an_unsatisfiable_range(site: Site) -> None:
     assert error.fields == [("Content-Range", "bytes */10")]
 
 
-@pytest.mark.parametrize("value", ["bytes=5-2", "lines=1-2", "bytes=" + "0-0," * 1000, "bytes=0-0,4-5"])
-def test_what_is_no_single_range_is_answered_whole(site: Site, value: str) -> None:
+@pytest.mark.parametrize("value", ["bytes=5-2", "lines=1-2", "bytes=" + "0-0," * 1000, "bytes=", "bytes=--1"])
+def test_what_is_no_range_is_answered_whole(site: Site, value: str) -> None:
     site.write("a.bin", b"0123456789")
     response = site.get("/a.bin", range=value)
     assert response.status == 200
     assert content(response) == b"0123456789"
+
+
+@pytest.mark.parametrize("body", [b"0123456789", LARGE], ids=["small", "large"])
+def test_several_ranges_are_one_content_of_several_parts(site: Site, body: bytes) -> None:
+    site.write("a.bin", body)
+    whole = site.get("/a.bin")
+    response = site.get("/a.bin", range="bytes=0-1,4-5,-2")
+    assert response.status == 206
+    said = fields(response)
+    message = message_from_bytes(f"Content-Type: {said['Content-Type']}\r\n\r\n".encode() + content(response))
+    assert [(part["Content-Type"], part["Content-Range"]) for part in message.walk()][1:] == [
+        ("application/octet-stream", f"bytes {start}-{start + 1}/{len(body)}")
+        for start in (0, 4, len(body) - 2)
+    ]
+    assert [part.get_payload(decode=True) for part in message.walk()][1:] == [body[:2], body[4:6], body[-2:]]
+    assert said == fields(whole) | {"Content-Type": said["Content-Type"]}
+
+
+def test_ranges_that_touch_are_one(site: Site) -> None:
+    site.write("a.bin", b"0123456789")
+    response = site.get("/a.bin", range="bytes=4-5,0-1,2-3")
+    assert (response.status, content(response)) == (206, b"012345")
 
 
 def test_if_range(site: Site) -> None:

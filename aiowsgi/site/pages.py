@@ -5,7 +5,8 @@ from email.utils import formatdate
 
 from aiowsgi.http.conditional import CONDITIONAL, content_range, precondition, requested_ranges
 from aiowsgi.http.framing import field_lines
-from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.multipart import byteranges, piece
 from aiowsgi.site.files import Refusal, StoredFile
 from aiowsgi.site.media_types import content_type
 
@@ -15,18 +16,30 @@ _OVERHEAD = 2048  # bytes of memory that a Page costs beside its content
 class Page:
     """A file that was found; text is declared to be in ``charset``, "" declares nothing."""
 
-    __slots__ = ("_not_modified", "found", "fresh_until", "not_found", "response", "weight")
+    __slots__ = (
+        "_content_type",
+        "_fields",
+        "_not_modified",
+        "found",
+        "fresh_until",
+        "not_found",
+        "response",
+        "weight",
+    )
 
     def __init__(self, file: StoredFile, charset: str) -> None:
         self.found = file
         self.fresh_until = 0.0
         self.weight = len(file.content) + _OVERHEAD if isinstance(file.content, bytes) else 1
-        kind = [("Content-Type", content_type(file.name, charset)), ("X-Content-Type-Options", "nosniff")]
-        fields = [*kind, ("ETag", file.validators.etag), ("Accept-Ranges", "bytes")]
+        self._content_type = content_type(file.name, charset)
+        kind = field_lines([("Content-Type", self._content_type)])
+        nosniff = ("X-Content-Type-Options", "nosniff")
+        fields = [nosniff, ("ETag", file.validators.etag), ("Accept-Ranges", "bytes")]
         if file.validators.last_modified is not None:
             fields.append(("Last-Modified", formatdate(file.validators.last_modified, usegmt=True)))
-        self.response = Response(200, field_lines(fields), file.content)
-        self.not_found = Response(404, field_lines(kind), file.content)
+        self._fields = field_lines(fields)
+        self.response = Response(200, kind + self._fields, file.content)
+        self.not_found = Response(404, kind + field_lines([nosniff]), file.content)
         # RFC 9110 section 15.4.5: whoever asks has the rest.
         self._not_modified = Response(304, field_lines([("ETag", file.validators.etag)]))
 
@@ -41,17 +54,15 @@ class Page:
         if status == 412:
             raise HTTPError(412)
         ranges = requested_ranges(request.method, request.fields, validators, len(content))
-        if ranges is None or len(ranges) > 1:
+        if ranges is None:
             return self.response
         if not ranges:
             raise HTTPError(416, fields=[("Content-Range", content_range(None, len(content)))])
-        start, stop = ranges[0]
-        fields = self.response.fields + field_lines(
-            [("Content-Range", content_range(ranges[0], len(content)))]
-        )
-        if isinstance(content, FileRange):
-            return Response(206, fields, FileRange(content.file, start, stop - start))
-        return Response(206, fields, content[start:stop])
+        if len(ranges) == 1:
+            fields = field_lines([("Content-Range", content_range(ranges[0], len(content)))])
+            return Response(206, self.response.fields + fields, piece(content, ranges[0]))
+        several, parts = byteranges(content, ranges, self._content_type)
+        return Response(206, field_lines([("Content-Type", several)]) + self._fields, parts)
 
 
 class Refused:
