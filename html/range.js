@@ -15,9 +15,13 @@ function colour() {
   return { "1,0,0": "red", "0,1,0": "green", "0,0,1": "blue", "1,1,1": "white" }[[red, green, blue]] ?? "another colour";
 }
 
-film.addEventListener("seeked", () => {
+// Called for each frame that is shown, which after a jump is none before its end.
+function tell() {
   shown.textContent = `${film.currentTime.toFixed(0)} s: ${colour()}`;
-});
+  film.requestVideoFrameCallback(tell);
+}
+
+film.requestVideoFrameCallback(tell);
 
 for (const button of document.querySelectorAll("button")) {
   button.addEventListener("click", () => {

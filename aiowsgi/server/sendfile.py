@@ -36,10 +36,10 @@ class FileSender:
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         file_range: FileRange,
-        progress: Callable[[], None],
+        progress: Callable[[int], None],
         done: Done,
     ) -> None:
-        """``progress`` is called whenever the client has taken something, ``done`` once, after ``start`` returned."""
+        """``progress`` is told the bytes that the socket took, ``done`` is called once, after ``start`` returned."""
         self._loop = loop
         self._transport = transport
         self._range = file_range
@@ -50,7 +50,7 @@ class FileSender:
 
     def start(self) -> None:
         """Begin, now that the transport's buffer is empty."""
-        self._progress()
+        self._progress(0)
         self._send(self._transport.get_extra_info("socket").fileno())
 
     def cancel(self) -> None:
@@ -72,12 +72,12 @@ class FileSender:
             self._end(error)
             return
         self._sent += sent
+        self._progress(sent)
         if sent == 0:
             self._end(FileShrunkError())
         elif self._sent == source.count:
             self._end(None)
         else:
-            self._progress()
             self._watch(descriptor)
 
     def _watch(self, descriptor: int) -> None:
@@ -98,19 +98,21 @@ class FileSender:
 class FileReader(Job, Delivery):
     """Sends one range by reading it in the pool, a slice at a time, each when the one before has been taken."""
 
-    __slots__ = ("_data", "_done", "_error", "_pool", "_range", "_read", "_transport")
+    __slots__ = ("_data", "_done", "_error", "_pool", "_progress", "_range", "_read", "_transport")
 
     def __init__(
         self,
         pool: Pool,
         transport: asyncio.Transport,
         file_range: FileRange,
+        progress: Callable[[int], None],
         done: Done,
     ) -> None:
-        """``done`` is called once, unless it is cancelled."""
+        """``progress`` is told the bytes that the transport took; ``done`` is called once, unless it is cancelled."""
         self._pool = pool
         self._transport = transport
         self._range: FileRange | None = file_range
+        self._progress = progress
         self._done = done
         self._read = 0
         self._data = b""
@@ -151,6 +153,7 @@ class FileReader(Job, Delivery):
             return
         self._data = b""
         self._read += len(data)
+        self._progress(len(data))
         self._transport.write(data)
         if self._read == source.count:
             self._done(None)

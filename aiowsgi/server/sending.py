@@ -125,7 +125,11 @@ class Sending(Served):
         """Send a part of a file, behind all that was written before it."""
         shared, transport = self._shared, self._transport
 
-        def progress() -> None:
+        def written(count: int) -> None:
+            self._sent += count
+
+        def taken(count: int) -> None:
+            self._sent += count
             self.deadline = shared.now + shared.deadlines[State.ANSWERING]
 
         def done(error: BaseException | None) -> None:
@@ -139,15 +143,14 @@ class Sending(Served):
                 self._broken_off(outbox.status, f"a file could not be sent to its end: {error}")
             else:
                 self.deadline = NEVER
-                self._sent += file_range.count
                 outbox.took(file_range)
                 self._flush()
                 self._go_on()
 
         transport.set_write_buffer_limits(0)
         if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
-            self._file = FileSender(shared.loop, transport, file_range, progress, done)
+            self._file = FileSender(shared.loop, transport, file_range, taken, done)
         else:
-            self._file = FileReader(shared.disk, transport, file_range, done)
+            self._file = FileReader(shared.disk, transport, file_range, written, done)
         if not self._write_paused:
             self._file.start()
