@@ -95,11 +95,11 @@ def _date_and_server(own: int) -> bytes:
     """Return the Date and Server lines, without those that are in ``own`` (RFC 9110 section 6.6.1)."""
     global _clock_lines
     second, lines = _clock_lines
-    now = int(time())
-    if second != now:
-        date, server = f"Date: {formatdate(now, usegmt=True)}\r\n".encode(), b"Server: aiowsgi\r\n"
+    if not second <= time() < second + 1:
+        second = int(time())
+        date, server = f"Date: {formatdate(second, usegmt=True)}\r\n".encode(), b"Server: aiowsgi\r\n"
         lines = (date + server, server, date, b"")
-        _clock_lines = (now, lines)
+        _clock_lines = (second, lines)
     return lines[own]
 
 
@@ -127,9 +127,9 @@ class Head:
         status_line, self.code = _status_lines[status]
         self.content_length = None
         self.keep_alive = True
-        self.dropped: list[str] = []
+        self.dropped: Sequence[str] = ()
         self._lines = lines = [status_line]
-        own = 0
+        own = _PLAIN
         for field in fields:
             try:
                 line, kind = _field_lines[field]
@@ -137,7 +137,9 @@ class Head:
                 raise ValueError(
                     f"PEP 3333 asks for header fields as (name, value) tuples of str, not {field!r}"
                 ) from None
-            if kind <= _SERVER:
+            if kind == _PLAIN:
+                lines.append(line)
+            elif kind <= _SERVER:
                 lines.append(line)
                 own |= kind
             elif kind == _HOP_BY_HOP:
@@ -153,7 +155,7 @@ class Head:
         if "close" in options:
             self.keep_alive = False
         if options != ["close"] and options != ["keep-alive"]:
-            self.dropped.append(name)
+            self.dropped = (*self.dropped, name)
 
     def render(self, request: Request, length: int | None, keep_alive: bool) -> tuple[bytes, bool, bool]:
         """Return the head's bytes, whether the connection is kept alive, and whether content is chunked.
@@ -164,6 +166,14 @@ class Head:
         lines = self._lines
         keep_alive = keep_alive and self.keep_alive
         chunked = False
+        if (
+            keep_alive
+            and length is not None
+            and request.version == "HTTP/1.1"
+            and self.code not in (204, 304)
+        ):
+            lines.append(b"Content-Length: %d\r\n\r\n" % length)  # what most heads end with
+            return b"".join(lines), True, False
         if self.code == 204 or self.code == 304:
             pass
         elif length is not None:
