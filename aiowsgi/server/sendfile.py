@@ -13,8 +13,12 @@ from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
 HAVE_SENDFILE = hasattr(os, "sendfile")
 
-# Bytes for one turn of the loop, so that many readers share it fairly.
-SLICE = 256 * 1024
+# Bytes that one reader gets in a turn of the loop, so that many share it fairly: a fifth of a millisecond. With a
+# quarter of it a file of 100 MiB took a third longer, with twice as much no less.
+SLICE = 1024 * 1024
+
+# Bytes read at once where there is no sendfile: each client that does not keep up has so many in memory.
+BLOCK = 128 * 1024
 
 Done = Callable[[BaseException | None], None]  # told why the range could not be sent whole, None if it was
 
@@ -130,7 +134,7 @@ class FileReader(Job, Delivery):
         source = self._range
         if source is not None:
             # Windows has no os.pread: there no file can be sent yet.
-            count = min(SLICE, source.count - self._read)
+            count = min(BLOCK, source.count - self._read)
             self._data = os.pread(source.file.fileno(), count, source.offset + self._read)
             if not self._data:
                 raise FileShrunkError
