@@ -6,16 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from bench.files import write_files
 from bench.load import raise_descriptor_limit
+from bench.loads import Plan
 from bench.report import Outcome, facts, machine, table
 from bench.run import run
-from bench.scenarios import SCENARIOS, Plan, Scenario
-from bench.servers import ROOT, SHOWN_PORT, Server, as_typed
+from bench.scenarios import SCENARIOS, Scenario
+from bench.servers import ROOT, SHOWN_FOLDER, SHOWN_PORT, Server, as_typed
 
 OURS = "aiowsgi"
 SERVERS = {server.name: server for scenario in SCENARIOS for server in scenario.servers}
@@ -31,7 +34,8 @@ whole process tree. A server that gives a wrong answer, drops a connection or do
 and the reason is told. Other work on the machine spoils the figures: look at the load average on the page.
 
 It needs Linux, wrk and taskset. Servers that are not installed are skipped: pip install '.[bench]' gets them;
-bjoern is compiled and needs a C compiler and libev (Debian: wrk and libev-dev are the packages' names).
+bjoern is compiled and needs a C compiler and libev, nginx is no Python package (Debian has nginx, wrk and
+libev-dev).
 The exit status is 1 when {OURS} has no figures somewhere.
 
 Scenarios:
@@ -95,15 +99,32 @@ def _section(
     scenario: Scenario, servers: Sequence[Server], outcomes: dict[str, Outcome], plan: Plan
 ) -> list[str]:
     load = scenario.load
-    commands = [as_typed(server.command(scenario.site, SHOWN_PORT, plan.server_core)) for server in servers]
+    commands = [] if scenario.site.application else [f"python -m bench.files {SHOWN_FOLDER}"]
+    commands += [as_typed(server.command(scenario.site, SHOWN_PORT, plan.server_core)) for server in servers]
     return [
         f"## {scenario.name}",
         "",
         f"{scenario.title}. {scenario.details}".rstrip(),
         "",
         *table(load.columns, load.compared, outcomes, OURS),
-        *["```sh", *commands, load.command(plan), "```", ""],
+        *["```sh", *commands, load.command(scenario.site, plan), "```", ""],
     ]
+
+
+def _measure(scenarios: Sequence[Scenario], servers: Sequence[Server], plan: Plan) -> tuple[list[str], bool]:
+    """Return the sections of the page, and whether aiowsgi has figures wherever it was asked."""
+    if any(not one.site.application for one in scenarios):
+        write_files(plan.folder)
+    page: list[str] = []
+    complete = True
+    for one in scenarios:
+        asked = [each for each in one.servers if each in servers]
+        if not asked:
+            continue
+        outcomes = run(one, asked, plan, _tell)
+        complete = complete and not (OURS in outcomes and outcomes[OURS].failure)
+        page += _section(one, asked, outcomes, plan)
+    return page, complete
 
 
 @click.command(help=_help(), context_settings={"max_content_width": 110})
@@ -118,7 +139,7 @@ def _section(
 @click.option(
     "--connections",
     type=click.IntRange(1, 1_000_000),
-    help="[default: 64; 10000 in idle]  one-connection has one always.",
+    help="[default: 64; 10000 in idle]  Some scenarios have their own number always.",
 )
 @click.option(
     "--output",
@@ -135,22 +156,16 @@ def main(
     output: Path,
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))
-    plan = Plan(rounds, seconds, connections, server_core=cores[-1], load_core=cores[0])
     servers, scenarios = _installed(server), _possible(scenario)
-    _check(plan, servers, scenarios)
-    page = _head(servers, plan, cores)
     # A kill ends the servers as Ctrl-C does; this program's own work stays off the servers' core.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    os.sched_setaffinity(0, {plan.load_core})
-
-    complete = True
-    for one in scenarios:
-        asked = [each for each in one.servers if each in servers]
-        if not asked:
-            continue
-        outcomes = run(one, asked, plan, _tell)
-        complete = complete and not (OURS in outcomes and outcomes[OURS].failure)
-        page += _section(one, asked, outcomes, plan)
+    with tempfile.TemporaryDirectory(prefix="aiowsgi-bench-") as folder:
+        plan = Plan(rounds, seconds, connections, cores[-1], cores[0], Path(folder))
+        _check(plan, servers, scenarios)
+        page = _head(servers, plan, cores)
+        os.sched_setaffinity(0, {plan.load_core})
+        sections, complete = _measure(scenarios, servers, plan)
+        page += sections
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n".join(page))
     click.echo("\n".join(page))

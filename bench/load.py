@@ -5,7 +5,7 @@ import resource
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -16,6 +16,7 @@ from bench.servers import HOST, ROOT, Failed, pinned
 BROWSER = Path("bench/wrk/browser.lua")
 
 _MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
+_BYTES = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 
 _ANSWER_SECONDS = 5.0  # one answer on an idle connection
 _ROUND_SECONDS = 120.0  # one answer on each of them
@@ -29,14 +30,15 @@ class WrkResult:
 
     requests: int
     requests_per_second: float
+    bytes_per_second: float  # of heads and of answers that were not whole at the end too
     p50: float
     p99: float
 
 
-def wrk_command(url: str, connections: int, seconds: int, core: int, script: Path | None = None) -> list[str]:
-    """Return wrk's command: one thread, pinned to one core."""
+def wrk_command(url: str, connections: int, seconds: int, core: int, extra: Sequence[str] = ()) -> list[str]:
+    """Return wrk's command: one thread, pinned to one core; ``extra`` are further options."""
     options = f"--threads 1 --connections {connections} --duration {seconds}s --latency".split()
-    return pinned(core, ["wrk", *options, *(["--script", str(script)] if script else []), url])
+    return pinned(core, ["wrk", *options, *extra, url])
 
 
 def run_wrk(command: list[str], seconds: int) -> WrkResult:
@@ -70,14 +72,15 @@ def read_wrk(output: str) -> WrkResult:
     return WrkResult(
         requests=requests,
         requests_per_second=float(_found(r"Requests/sec: +([\d.]+)", output)),
-        p50=_latency("50%", output),
-        p99=_latency("99%", output),
+        bytes_per_second=_amount("Transfer/sec:", output, _BYTES),
+        p50=_amount("50%", output, _MICROSECONDS),
+        p99=_amount("99%", output, _MICROSECONDS),
     )
 
 
-def _latency(percentile: str, output: str) -> float:
-    number, unit = re.split(r"(?<=\d)(?=[a-z])", _found(rf"{percentile} +([\d.]+[a-z]+)", output))
-    return float(number) * _MICROSECONDS[unit]
+def _amount(title: str, output: str, units: Mapping[str, float]) -> float:
+    number, unit = re.split(r"(?<=\d)(?=[A-Za-z])", _found(rf"{title} +([\d.]+[A-Za-z]+)", output))
+    return float(number) * units[unit]
 
 
 def _found(pattern: str, output: str) -> str:

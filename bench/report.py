@@ -30,11 +30,12 @@ class Outcome:
 
 
 def ratio(ours: Outcome, peer: Outcome, key: str) -> float | None:
-    """Return the median over the rounds of our figure divided by the peer's, or None where one has failed.
+    """Return the median over the rounds of our figure divided by the peer's.
 
+    It is None where one has failed, or where the peer's is nothing, as that of memory may be.
     Within a round the two ran one after the other, so a drift of the machine from round to round cancels out.
     """
-    if ours.failure or peer.failure:
+    if ours.failure or peer.failure or not all(its[key] for its in peer.rounds):
         return None
     return median(mine[key] / its[key] for mine, its in zip(ours.rounds, peer.rounds, strict=True))
 

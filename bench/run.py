@@ -1,10 +1,13 @@
 """One scenario: its servers in turn, round after round."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from bench.loads import Plan
 from bench.report import Figures, Outcome
-from bench.scenarios import Plan, Scenario
-from bench.servers import Failed, Server, running
+from bench.running import running
+from bench.scenarios import Scenario
+from bench.servers import Failed, Server
 
 
 def run(
@@ -17,13 +20,14 @@ def run(
     rounds: dict[str, list[Figures]] = {server.name: [] for server in servers}
     failures: dict[str, str] = {}
     compared = scenario.load.compared
+    site = replace(scenario.site, folder=plan.folder)
     count = min(plan.rounds, scenario.most_rounds or plan.rounds)
     for number in range(1, count + 1):
         for server in servers:
             if server.name in failures:
                 continue
             try:
-                with running(server, scenario.site, plan.server_core) as started:
+                with running(server, site, plan.server_core) as started:
                     figures = scenario.load.measure(started, plan)
             except Failed as failure:
                 failures[server.name] = told = str(failure)

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from select import select
@@ -14,11 +16,15 @@ import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main
+from bench.files import PREFIX, SIZES, content, write_files
 from bench.load import WrkResult, ask_again, idle_connections, read_wrk, wrk_command
+from bench.loads import Plan
 from bench.measure import cpu_seconds, private_bytes
+from bench.readers import Pace, Reader, reading
 from bench.report import Column, Outcome, facts, ratio, table
-from bench.scenarios import SCENARIOS, Plan
-from bench.servers import WSGI_SERVERS, Failed, Server, Site, as_typed, running
+from bench.running import running
+from bench.scenarios import SCENARIOS
+from bench.servers import FILE_SERVERS, WSGI_SERVERS, Failed, Server, Site, as_typed, file_site
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc and pins processes to cores")
 
@@ -42,8 +48,10 @@ Transfer/sec:      1.94MB
 """
 
 
-def test_wrk_output_gives_counts_and_microseconds() -> None:
-    assert read_wrk(WRK_OUTPUT) == WrkResult(40123, 19961.69, p50=670.0, p99=1_250_000.0)
+def test_wrk_output_gives_counts_bytes_and_microseconds() -> None:
+    assert read_wrk(WRK_OUTPUT) == WrkResult(
+        40123, 19961.69, bytes_per_second=1.94 * 1024**2, p50=670.0, p99=1_250_000.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,8 +72,8 @@ def test_output_that_is_not_wrks_is_no_figure() -> None:
         read_wrk("something else\n")
 
 
-def test_wrk_is_pinned_and_given_its_script() -> None:
-    command = wrk_command("http://127.0.0.1:8000/", 64, 3, 1, Path("a.lua"))
+def test_wrk_is_pinned_and_given_further_options() -> None:
+    command = wrk_command("http://127.0.0.1:8000/", 64, 3, 1, ("--script", "a.lua"))
     assert " ".join(command) == (
         "taskset -c 1 wrk --threads 1 --connections 64 --duration 3s --latency --script a.lua"
         " http://127.0.0.1:8000/"
@@ -82,6 +90,11 @@ def test_no_ratio_with_a_server_that_failed() -> None:
     good = Outcome([{"rate": 1.0}])
     assert ratio(good, Outcome([], "died"), "rate") is None
     assert ratio(Outcome([{"rate": 1.0}], "died later"), good, "rate") is None
+
+
+def test_no_ratio_with_a_server_whose_figure_is_nothing() -> None:
+    assert ratio(Outcome([{"growth": 1.0}]), Outcome([{"growth": 0.0}]), "growth") is None
+    assert ratio(Outcome([{"growth": 0.0}]), Outcome([{"growth": 1.0}]), "growth") == 0.0
 
 
 def test_table_has_medians_spread_ratio_and_the_reason_of_a_failure() -> None:
@@ -189,6 +202,73 @@ def test_a_wrong_body_is_no_answer() -> None:
         pass
 
 
+BODY = b"0123456789abcdef" * 1024
+PACE = Pace(size=5000, interval=0.001)
+
+
+class File(Hello):
+    """Answers for BODY in the way that the path names; after "stops" it waits until the client has left."""
+
+    def do_GET(self) -> None:
+        self.send_response(404 if self.path == "/missing" else 200)
+        self.send_header("Content-Length", str(len(BODY)))
+        if self.path == "/silent":
+            self.rfile.read(1)
+            return
+        self.end_headers()
+        self.wfile.write(
+            {"/whole": BODY, "/other": BODY[:6000] + b"x" + BODY[6001:]}.get(self.path, BODY[:6000])
+        )
+        if self.path == "/stops":
+            self.rfile.read(1)
+
+
+def unfinished(readers: list[Reader]) -> bool:
+    return any(reader.taken < len(BODY) for reader in readers)
+
+
+def test_readers_take_the_whole_file_at_their_pace() -> None:
+    with served(File) as port, reading(port, "/whole", BODY, 3, PACE) as readers:
+        begun = time.monotonic()
+        readers.read_until(lambda: not unfinished(readers.readers))
+        assert time.monotonic() - begun > 2 * PACE.interval  # its last third has to wait for the third turn
+        assert [reader.taken for reader in readers.readers] == [len(BODY)] * 3
+        readers.check()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/other", "reader at byte .*: other bytes than the file's"),
+        ("/closed", "reader at byte 6,000: the connection was closed"),
+        ("/missing", "answered b'HTTP/1.1 404"),
+        ("/silent", "reader 1 of 3: no answer within 0 seconds"),
+    ],
+)
+def test_a_reader_that_does_not_get_its_file_makes_the_figures_invalid(path: str, told: str) -> None:
+    with (
+        served(File) as port,
+        pytest.raises(Failed, match=told),
+        reading(port, path, BODY, 3, PACE, seconds=0.1 if path == "/silent" else 10) as readers,
+    ):
+        readers.read_until(lambda: not unfinished(readers.readers))
+
+
+def test_readers_that_starve_are_counted() -> None:
+    with served(File) as port, reading(port, "/stops", BODY, 3, PACE) as readers:
+        readers.read_until(lambda: all(reader.wanted == len(BODY) for reader in readers.readers))
+        with pytest.raises(Failed, match="3 of 3 readers got less than half"):
+            readers.check()
+
+
+def test_the_files_have_their_sizes_and_are_the_same_at_each_run(tmp_path: Path) -> None:
+    write_files(tmp_path, ["13b.txt", "10k.txt"])
+    for name in ("13b.txt", "10k.txt"):
+        written = (tmp_path / PREFIX / name).read_bytes()
+        assert len(written) == SIZES[name]
+        assert written == content(name)
+
+
 SITE = Site("bench.applications:hello", b"Hello, world!")
 
 
@@ -234,6 +314,30 @@ def test_a_server_with_a_wrong_answer_is_not_measured(core: int) -> None:
         pass
 
 
+@pytest.mark.parametrize("server", FILE_SERVERS, ids=lambda server: server.name)
+def test_each_server_of_files_answers_with_the_bytes_of_the_file(
+    server: Server, tmp_path: Path, core: int
+) -> None:
+    if not server.installed():
+        pytest.skip("it is not installed")
+    write_files(tmp_path, ["10k.txt"])
+    site = replace(file_site("10k.txt"), folder=tmp_path)
+    with running(server, site, core) as started:
+        body = site.expected()
+        assert len(body) == 10 * 1024
+        with reading(started.port, site.path, body, 2, PACE) as readers:
+            readers.read_until(lambda: all(reader.taken == len(body) for reader in readers.readers))
+    assert server.version()[0].isdigit()
+
+
+def test_a_server_of_files_with_other_bytes_is_not_measured(tmp_path: Path, core: int) -> None:
+    write_files(tmp_path, ["10k.txt"])
+    site = replace(file_site("10k.txt"), folder=tmp_path)
+    hello = Server("wsgiref", "wsgiref", lambda _site, port: wsgiref(SITE, port))
+    with pytest.raises(Failed, match="answered 200 b'Hello, world!' of 13 bytes"), running(hello, site, core):
+        pass
+
+
 def test_a_server_that_does_not_start_is_told_with_its_last_line(core: int) -> None:
     dies = Server("dies", "sys", lambda _site, _port: ["-c", "raise SystemExit('the port is taken')"])
     with pytest.raises(Failed, match=r"ended with status 1 .*the port is taken"), running(dies, SITE, core):
@@ -248,17 +352,25 @@ def test_installed_is_what_can_be_imported() -> None:
 def test_commands_are_shown_without_the_path_to_python() -> None:
     for server in WSGI_SERVERS:
         assert as_typed(server.command(SITE, 8000, 1)).startswith("taskset -c 1 python -")
+    for server in FILE_SERVERS:
+        shown = as_typed(server.command(file_site("10k.txt"), 8000, 1))
+        assert shown.startswith("taskset -c 1 python -m ")
+        assert " files" in shown or "files(" in shown
 
 
 def test_each_scenario_has_figures_for_its_ratio_and_a_command() -> None:
-    plan = Plan(rounds=1, seconds=1, connections=None, server_core=1, load_core=0)
+    plan = Plan(rounds=1, seconds=1, connections=None, server_core=1, load_core=0, folder=Path("files"))
     for scenario in SCENARIOS:
         assert scenario.load.compared in scenario.load.columns
-        assert str(scenario.load.connections(plan)) in scenario.load.command(plan).replace(",", "")
+        assert str(scenario.load.connections(plan)) in scenario.load.command(scenario.site, plan).replace(
+            ",", ""
+        )
 
 
 def test_help_names_every_scenario_and_server() -> None:
     told = CliRunner().invoke(main, ["--help"])
     assert told.exit_code == 0
-    for name in [scenario.name for scenario in SCENARIOS] + [server.name for server in WSGI_SERVERS]:
+    for name in [scenario.name for scenario in SCENARIOS] + [
+        server.name for server in WSGI_SERVERS + FILE_SERVERS
+    ]:
         assert name in told.output
