@@ -7,7 +7,8 @@ the same whether it was made here, in a variable or in a file.
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -15,8 +16,11 @@ from pathlib import Path
 import click
 
 from aiowsgi.config import SETTINGS, ConfigError, Setting, load
+from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.serving import run
+from aiowsgi.site.compress import Report, Result, Task, compressed, tasks
 from aiowsgi.version import __version__
+from aiowsgi.wsgi.parallel import processors
 
 _SUMMARY = """\
 Serve WSGI applications, .py scripts and files.
@@ -43,7 +47,7 @@ def _parameter(setting: Setting) -> click.Parameter:
         return click.Argument([setting.name], required=False)
     help = f"{setting.help}  [default: {setting.default}{'; repeatable' if kind.many else ''}]"
     if not kind.metavar:
-        return click.Option([f"{setting.option}/--no-{setting.name}"], default=None, help=help)
+        return click.Option([f"{setting.option}/--no-{setting.option[2:]}"], default=None, help=help)
     return click.Option([setting.option], multiple=kind.many, metavar=kind.metavar, help=help)
 
 
@@ -62,6 +66,52 @@ _CONFIG = click.Option(
     metavar="FILE",
     help="Read settings from this file.  [default: aiowsgi.toml, pyproject.toml]",
 )
+
+
+def _compress(folder: str, coding: tuple[str, ...], quiet: bool) -> int:
+    if missing := [name for name in coding if name not in INSTALLED]:
+        raise click.UsageError(f"{missing[0]} is not installed: {_INSTALL}.", click.get_current_context())
+    report = Report()
+    work = tasks(folder, [name for name in INSTALLED if name in coding or not coding], report.unreadable)
+    with closing(compressed(work, processors())) as results:
+        for result in results if quiet or not sys.stdout.isatty() else _shown(results, work):
+            report.add(result)
+    for error in report.errors:
+        _tell(error)
+    if not quiet:
+        left_out = "" if coding else ", ".join(name for name in CODINGS if name not in INSTALLED)
+        print(report.summary() + (f"; without {left_out}: {_INSTALL}" if left_out else ""))
+    return 1 if report.errors else 0
+
+
+def _shown(results: Iterable[Result], work: Iterable[Task]) -> Iterator[Result]:
+    """Yield the results, and show how far they are."""
+    with click.progressbar(length=sum(task.size for task in work), label="compressing") as bar:
+        for result in results:
+            yield result
+            bar.update(result.task.size)
+
+
+_COMPRESS = click.Command(
+    "compress",
+    callback=_compress,
+    params=[
+        click.Argument(["folder"], metavar="DIR", type=click.Path(exists=True, file_okay=False)),
+        click.Option(
+            ["--coding"],
+            type=click.Choice(CODINGS),
+            multiple=True,
+            help="Make this variant.  [default: all that are installed; repeatable]",
+        ),
+        click.Option(["--quiet"], is_flag=True, help="Tell of nothing but mistakes."),
+    ],
+    help="""\
+Compress the text-like files below DIR once, so that the server need not: app.js gets app.js.br, app.js.zst and
+app.js.gz beside it, where they are smaller. What is up to date is left alone, so run it after each build.
+""",
+    context_settings={"max_content_width": 110},
+)
+_INSTALL = "pip install 'aiowsgi[compress]'"
 _COMMANDS = click.Group(
     "aiowsgi",
     commands=[
@@ -72,7 +122,8 @@ _COMMANDS = click.Group(
             help=_SUMMARY,
             epilog="Every option is also a variable (AIOWSGI_THREADS) and a key of aiowsgi.toml (threads).",
             context_settings={"max_content_width": 110},
-        )
+        ),
+        _COMPRESS,
     ],
     params=[],
     help="An asyncio HTTP server with a WSGI bridge.",
@@ -110,6 +161,10 @@ def _open_standard_streams() -> None:
 
 
 def _refuse(line: str) -> int:
+    _tell(line)
+    return 2
+
+
+def _tell(line: str) -> None:
     # Names may hold line breaks: what was promised is one line.
     print("aiowsgi:", " ".join(line.split()), file=sys.stderr)
-    return 2

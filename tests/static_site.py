@@ -1,6 +1,9 @@
 """A document root with its handler, for the tests of static files: no server, a clock turned by hand."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -8,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from aiowsgi.config import Files
 from aiowsgi.http.messages import HTTPError, Parts, Request, Response
 from aiowsgi.site.files import SMALL
 from aiowsgi.site.router import Lookup
@@ -33,14 +37,17 @@ def a_request(target: str, method: str = "GET", **fields: str) -> Request:
 class Site:
     """A document root with its handler, and a look at how its answers came about."""
 
-    def __init__(self, root: Path, *, prefix: str = "", young: bool = False, **options: Any) -> None:
+    def __init__(
+        self, root: Path, *, prefix: str = "", young: bool = False, decline: bool = False, **files: Any
+    ) -> None:
+        """``files`` are fields of Files."""
         self.root = root
         self.now = 0.0
         self.looks = 0
         self._prefix = prefix
         # Files made by a test would be too young to be told from their next state.
         wall = time_ns if young else lambda: time_ns() + 10 * 10**9
-        self.static = Static(root, clock=lambda: self.now, wall=wall, **options)
+        self.static = Static(root, Files(**files), decline=decline, clock=lambda: self.now, wall=wall)
 
     def write(self, name: str, content: bytes = b"text", modified: float = JANUARY_2020) -> Path:
         path = self.root / name
@@ -92,3 +99,20 @@ def fields(response: Response) -> dict[str, str]:
     lines = response.fields.decode("latin-1").split("\r\n")
     assert lines.pop() == ""
     return dict(line.split(": ", 1) for line in lines)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open no file in the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 20, hard))
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -12,171 +11,31 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.validate import validator
 
-import h11
 import pytest
 
-from aiowsgi.config import Limits
-from aiowsgi.http.parser import Parser
-from aiowsgi.wsgi.application import Call
-from aiowsgi.wsgi.bridge import Inbox
-from aiowsgi.wsgi.environ import server_environ
+from tests.calls import (
+    CLOSING,
+    GET,
+    GET_1_0,
+    HEAD,
+    KEPT_1_0,
+    PLAIN,
+    POST,
+    Body,
+    ask,
+    call,
+    giving,
+    messages,
+    understand,
+)
 from tests.full_disk import ROOM, full_disk, run_alone
-from tests.turned_loop import WAIT, Receiver, TurnedLoop
-
-GET = b"GET /page?q HTTP/1.1\r\nHost: a\r\n\r\n"
-GET_1_0 = b"GET /page HTTP/1.0\r\n\r\n"
-KEPT_1_0 = b"GET /page HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-CLOSING = b"GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-HEAD = b"HEAD /page HTTP/1.1\r\nHost: a\r\n\r\n"
-POST = b"POST /page HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
-
-PLAIN = [("Content-Type", "text/plain")]
-SERVER = server_environ("localhost", "80", "http", multiprocess=False)
+from tests.turned_loop import WAIT, TurnedLoop
 
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.DEBUG, "aiowsgi")
     return caplog
-
-
-@dataclass
-class Answer:
-    """What a client makes of the bytes; ``whole`` says that it found the content's end."""
-
-    wire: bytes
-    pieces: list[bytes]
-    status: int
-    fields: dict[str, str]
-    content: bytes
-    whole: bool
-    keep_alive: bool
-    cut: bool
-
-
-def call(
-    loop: TurnedLoop,
-    application: WSGIApplication,
-    head: bytes = GET,
-    content: bytes = b"",
-    *,
-    spilled: bool = False,
-    debug: bool = False,
-) -> Receiver:
-    """Submit a call, as a connection does."""
-    found = Parser(Limits()).head(head)
-    assert found is not None
-    request = found[0]
-    inbox = None
-    if request.has_content:
-        inbox = Inbox()
-        half = len(content) // 2
-        inbox.add(content[:half])
-        if spilled:
-            inbox.spill()
-        inbox.add(content[half:])
-        request.know_length(inbox.size)
-    receiver = Receiver(loop.pool)
-    receiver.outbox.keep_alive = request.keep_alive
-    job = Call(application, request, "", request.path)
-    job.accept(receiver.outbox, inbox, SERVER, ("192.0.2.1", "4711"), debug)
-    assert loop.pool.submit(job)
-    return receiver
-
-
-def ask(
-    application: WSGIApplication,
-    head: bytes = GET,
-    content: bytes = b"",
-    *,
-    spilled: bool = False,
-    debug: bool = False,
-) -> Answer:
-    """Return the answer once it has ended, and the thread is done with the call."""
-    with TurnedLoop() as loop:
-        receiver = call(loop, application, head, content, spilled=spilled, debug=debug)
-        loop.until(lambda: receiver.ended)
-    return understand(receiver, head)
-
-
-def understand(receiver: Receiver, head: bytes) -> Answer:
-    outbox = receiver.outbox
-    client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method=head.split()[0], target="/", headers=[("Host", "a")]))
-    client.send(h11.EndOfMessage())
-    client.receive_data(receiver.data)
-    if not outbox.keep_alive:
-        client.receive_data(b"")
-    events: list[Any] = []
-    whole = False
-    try:
-        while (event := client.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
-            events.append(event)
-            whole = isinstance(event, h11.EndOfMessage)
-            if whole:
-                break
-    except h11.RemoteProtocolError:
-        pass  # it was cut
-    start = events[0]
-    assert isinstance(start, h11.Response)
-    fields = {name.decode(): value.decode("latin-1") for name, value in start.headers}
-    assert len(fields) == len(start.headers), "a field came twice"
-    assert start.status_code == outbox.status
-    assert {"date", "server"} <= fields.keys()
-    if whole and not outbox.cut:
-        assert outbox.keep_alive == (client.their_state is h11.DONE), "the head says otherwise"
-        assert not client.trailing_data[0], "bytes behind the answer's end"
-    return Answer(
-        wire=receiver.data,
-        pieces=receiver.pieces,
-        status=start.status_code,
-        fields=fields,
-        content=b"".join(bytes(event.data) for event in events if isinstance(event, h11.Data)),
-        whole=whole,
-        keep_alive=outbox.keep_alive,
-        cut=outbox.cut,
-    )
-
-
-def messages(log: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
-    return [record.getMessage() for record in log.records if record.levelno >= level]
-
-
-class Body:
-    """An iterable that tells how often it was closed, and how far it was read."""
-
-    def __init__(self, *pieces: Any, closing: BaseException | None = None) -> None:
-        self._pieces = pieces
-        self._closing = closing
-        self.given = 0
-        self.closed = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            if isinstance(piece, BaseException):
-                raise piece
-            self.given += 1
-            yield piece
-
-    def close(self) -> None:
-        self.closed += 1
-        if self._closing is not None:
-            raise self._closing
-
-
-def giving(
-    body: Any, *fields: tuple[str, str], status: str = "200 OK", written: Iterable[Any] = ()
-) -> WSGIApplication:
-    """Return an application that starts, writes and returns."""
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        write = start_response(status, [*PLAIN, *fields])
-        for piece in written:
-            write(piece)
-        result: Iterable[bytes] = body
-        return result
-
-    return application
 
 
 # How the end of the content is told

@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import pytest
 
 from aiowsgi.config import Config, Limits
-from aiowsgi.http.messages import HTTPError, Request
+from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.site.applications import ApplicationError
 from aiowsgi.site.build import Mounted, build_router, describe_mounts
@@ -16,6 +18,7 @@ from aiowsgi.site.router import Lookup, Router
 from aiowsgi.site.scripts import Scripts
 from aiowsgi.site.static import Static
 from aiowsgi.wsgi.application import Call
+from tests.static_site import a_request
 
 SHOP = """
 def application(environ, start_response): ...
@@ -128,3 +131,72 @@ def test_files_at_the_prefix_of_an_application_leave_it_what_they_do_not_have(fo
         except HTTPError as error:
             outcomes.append(str(error.status))
     assert outcomes == ["404", "NoneType", "Call"]
+
+
+def answers(config: Config, target: str, application: WSGIApplication | None = None) -> list[str]:
+    """Return what each that is asked for ``target`` answers, up to the one that does not decline."""
+    router = build_router(config, application)
+    request = a_request(target)
+    outcomes: list[str] = []
+    for handler, script_name, path_info in router.candidates(request.path):
+        try:
+            answer = handler.handle(request, script_name, path_info)
+            if isinstance(answer, Lookup):
+                answer.run()
+                answer = answer.answer()
+        except HTTPError as error:
+            return [*outcomes, str(error.status)]
+        outcomes.append(str(answer.status) if isinstance(answer, Response) else type(answer).__name__)
+        if answer is not None:
+            break
+    return outcomes
+
+
+def test_with_try_files_the_next_mount_is_asked(folder: Path) -> None:
+    static = (("/static", "public"), ("/static/deep", "public"))
+    config = Config(html="html", static=static, try_files=True)
+    assert answers(config, "/static/deep/gone") == ["NoneType", "NoneType", "404"]
+    (folder / "html" / "static").mkdir()
+    (folder / "html" / "static" / "here.txt").write_text("here")
+    assert answers(config, "/static/here.txt") == ["NoneType", "200"]
+    assert answers(replace(config, try_files=False), "/static/here.txt") == ["404"]
+    config = Config(static=static[:1], scripts=(("", "apps"),), try_files=True)
+    assert answers(config, "/static/gone") == ["404"]  # scripts have nothing there
+    assert answers(config, "/static/gone", application) == ["NoneType", "NoneType", "Call"]
+    config = Config(static=static[:1], mount=(("", "shop_of_test_build:application"),), try_files=True)
+    assert answers(config, "/static/gone") == ["NoneType", "Call"]
+    assert answers(replace(config, try_files=False), "/static/gone") == ["404"]
+
+
+def test_the_last_of_the_mounts_has_the_shell(folder: Path) -> None:
+    for name in ("html", "public"):
+        (folder / name / "index.html").write_text(name)
+    config = Config(html="html", static=(("/static", "public"),), spa=True)
+    assert answers(config, "/users/7") == answers(config, "/static/users") == ["200"]
+    assert answers(replace(config, try_files=True), "/static/users") == ["NoneType", "200"]
+    assert answers(config, "/users/7", application) == ["NoneType", "Call"]
+
+
+def test_files_are_served_as_the_settings_say(folder: Path) -> None:
+    (folder / "html" / "a.sql").write_text("")
+    (folder / "html" / "a.py").write_text("")
+    assert answers(Config(html="html"), "/a.sql") == ["200"]
+    assert answers(Config(html="html"), "/a.py") == ["404"]
+    config = Config(html="html", refused=("*.sql",), autoindex=True)
+    assert answers(config, "/a.sql") == ["404"]
+    assert answers(config, "/a.py") == answers(config, "/") == ["200"]
+
+
+def test_the_sites_error_pages_are_those_of_the_files_at_its_root(folder: Path) -> None:
+    for name in ("html", "public"):
+        (folder / name / "500.html").write_text(name)
+    static = (("/static", "public"),)
+    for config, expected in (
+        (Config(html="html", static=static), b"html"),
+        (Config(static=(*static, ("", "public"))), b"public"),
+        (Config(static=static), None),
+        (Config(), None),
+    ):
+        pages = build_router(config, application).error_pages
+        response = pages.response(500) if pages is not None else None
+        assert (None if response is None else response.content) == expected

@@ -18,6 +18,8 @@ import pytest
 from aiowsgi import __version__
 from aiowsgi.cli import main
 from aiowsgi.config import SETTINGS
+from aiowsgi.http.codings import INSTALLED
+from aiowsgi.site.files import SUFFIXES
 from tests.thread_server import Peer
 
 ROOT = Path(__file__).parent.parent
@@ -90,13 +92,15 @@ def test_the_help_of_serve_shows_every_setting(capsys: pytest.CaptureFixture[str
     for setting in SETTINGS.values():
         assert setting.option in shown
     headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
-    assert headings == ["Site", "Server", "Logging", "Limits", "Timeouts", "Other"]
+    assert headings == ["Site", "Files", "Server", "Logging", "Limits", "Timeouts", "Other"]
     assert re.search(r"--config FILE .*\n", shown)
 
 
 def test_the_help_of_the_command_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert re.search(r"^  serve +Serve WSGI applications", capsys.readouterr().out, re.MULTILINE)
+    shown = capsys.readouterr().out
+    assert re.search(r"^  serve +Serve WSGI applications", shown, re.MULTILINE)
+    assert re.search(r"^  compress +Compress the text-like files", shown, re.MULTILINE)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +125,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
             ("serve", "--config", "x"),
             r"--config: expected a TOML file, got 'x' \(No such file or directory\)",
         ),
+        (("compress",), r"Missing argument 'DIR'\. Try \"aiowsgi compress --help\"\."),
+        (("compress", "no\nne"), r"Invalid value for 'DIR': Directory '.*' does not exist\. Try .*"),
+        (("compress", "hello.py"), r"Invalid value for 'DIR': Directory 'hello\.py' is a file\. Try .*"),
+        (("compress", ".", "--coding", "zip"), r"Invalid value for '--coding': 'zip' is not one of .*"),
         (("serve",), r"nothing to serve: expected APP, or a folder html or apps in .*"),
     ],
 )
@@ -238,3 +246,101 @@ def test_it_serves_where_standard_streams_are_closed_or_full(project: Path, stre
         os.close(ours)
         process.terminate()
         assert process.wait(30) == 0
+
+
+# Compressing
+
+
+@pytest.fixture
+def pages(project: Path) -> Path:
+    """A folder with a page in a folder, and a picture."""
+    (project / "site" / "deep").mkdir(parents=True)
+    (project / "site" / "deep" / "page.html").write_text("<p>Hello!</p>" * 100)
+    (project / "site" / "photo.jpg").write_bytes(bytes(1000))
+    return project / "site"
+
+
+def test_compress_makes_the_variants_and_says_so_in_one_line(
+    pages: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compress", "site"]) == 0
+    assert {path.name for path in pages.rglob("*.*")} == {
+        "photo.jpg",
+        "page.html",
+        *(f"page.html{SUFFIXES[coding].decode()}" for coding in INSTALLED),
+    }
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert re.fullmatch(
+        r"1 file; (\w+ 1\.3 KiB to \d+ B \(\d+%\), )+\d made, \d+\.\d s(; without .*)?\n", out
+    )
+    assert main(["compress", "site"]) == 0
+    assert f" {len(INSTALLED)} up to date, " in capfd.readouterr().out
+
+
+def test_compress_makes_the_codings_that_were_asked_for_quietly(
+    pages: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compress", "--quiet", "--coding", "gzip", "site"]) == 0
+    assert {path.name for path in pages.rglob("*.*")} == {"photo.jpg", "page.html", "page.html.gz"}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_cannot_be_compressed_is_one_line_and_status_1(
+    pages: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (pages / "other.html").write_text("<p>Hello!</p>" * 100)
+    (pages / "deep" / "page.html.gz").mkdir()
+    assert main(["compress", "--quiet", "--coding", "gzip", "site"]) == 1
+    assert capfd.readouterr() == ("", "aiowsgi: 'site/deep/page.html.gz': Is a directory\n")
+    assert (pages / "other.html.gz").exists()
+
+
+def test_codings_that_are_not_installed_are_left_out_or_refused(pages: Path) -> None:
+    without = "import sys; sys.modules['brotli'] = None; from aiowsgi.cli import main; sys.exit(main())"
+
+    def compress(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", without, "compress", *arguments, "site"]
+        return subprocess.run(command, env=environment(), capture_output=True, text=True)
+
+    refused = compress("--coding", "gzip", "--coding", "br")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.fullmatch(
+        r"aiowsgi: br is not installed: pip install 'aiowsgi\[compress\]'\. Try .*\n", refused.stderr
+    )
+    assert not (pages / "deep" / "page.html.gz").exists()
+    done = compress()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("; without br: pip install 'aiowsgi[compress]'\n")
+    assert (pages / "deep" / "page.html.gz").exists()
+    assert not (pages / "deep" / "page.html.br").exists()
+
+
+def test_compress_shows_on_a_terminal_how_far_it_is(pages: Path) -> None:
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as terminal, os.fdopen(theirs, "w") as stdout:
+        done = subprocess.run([*MODULE, "compress", "site"], env=environment(TERM="xterm"), stdout=stdout)
+        assert done.returncode == 0
+        shown = b""
+        while b" s\r\n" not in shown:
+            shown += terminal.read(4096)
+    assert re.search(rb"compressing.*0%.*compressing.*100%.*1 file; ", shown, re.DOTALL)
+
+
+def test_an_interrupt_ends_compressing_soon_and_leaves_nothing_half_made(pages: Path) -> None:
+    # The best brotli would take a minute, gzip seconds.
+    (pages / "large.txt").write_text(os.urandom(10 * 2**20).hex())
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as terminal, os.fdopen(theirs, "w") as stdout:
+        command = [*MODULE, "compress", "site"]
+        process = subprocess.Popen(
+            command, env=environment(TERM="xterm"), stdout=stdout, stderr=subprocess.PIPE
+        )
+        shown = b""
+        while b"compressing" not in shown:
+            shown += terminal.read(4096)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == b""
+    assert {path.name for path in pages.rglob("*.*")} == {"photo.jpg", "page.html", "large.txt"}

@@ -9,8 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aiowsgi.config import SETTINGS, Config, ConfigError, Limits, Timeouts, load, settings_page
+from aiowsgi.config import SETTINGS, Config, ConfigError, Files, Limits, Timeouts, load, settings_page, values
+from aiowsgi.http.framing import field_lines
 
 Site = Callable[..., Config]
 
@@ -52,6 +55,10 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
     names = ("keep_alive", "head", "transfer", "linger", "graceful")
     config = site(app="a:b", **{f"{name}_timeout": str(at + 0.5) for at, name in enumerate(names)})
     assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5)
+    assert Config().files == Files()
+    assert site(app="a:b", charset="", nosniff=False, refused=("*.sql",), spa="yes").files == Files(
+        charset="", nosniff=False, refused=("*.sql",), spa=True
+    )
 
 
 def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
@@ -63,6 +70,18 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "static": ("/s=d,/t=d", '["/s=d", "/t=d"]'),
         "scripts": ("/s=d,/t=d", '["/s=d", "/t=d"]'),
         "mount": ("/m=a:b, /n=c:d()", '["/m=a:b", "/n=c:d()"]'),
+        "x_sendfile": ("/s=d,/t=d", '["/s=d", "/t=d"]'),
+        "compress": ("yes", "true"),
+        "charset": ("gbk", '"gbk"'),
+        "nosniff": ("no", "false"),
+        "media_types": ("x=a/b,.Y=text/c; p=1", '["x=a/b", ".Y=text/c; p=1"]'),
+        "cache_control": ("max-age=60, public", '"max-age=60, public"'),
+        "headers": ("*.x=A: b, c\n/d/*=E:", r'["*.x=A: b, c", "/d/*=E:"]'),
+        "spa": ("yes", "true"),
+        "try_files": ("yes", "true"),
+        "autoindex": ("yes", "true"),
+        "follow_links": ("yes", "true"),
+        "refused": ("*.a,b?", '["*.a", "b?"]'),
         "bind": (":1,unix:x", '[":1", "unix:x"]'),
         "workers": ("3", "3"),
         "threads": ("5", "5"),
@@ -88,7 +107,11 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
     variables = {f"AIOWSGI_{name.upper()}": text for name, (text, _) in given.items()}
     from_variables = load({}, variables, tmp_path)
     options: dict[str, object] = {name: text for name, (text, _) in given.items()}
-    options |= {name: tuple(given[name][0].split(",")) for name in ("static", "scripts", "bind")}
+    options |= {
+        name: tuple(given[name][0].split(","))
+        for name in ("static", "scripts", "x_sendfile", "media_types", "refused", "bind")
+    }
+    options["headers"] = tuple(given["headers"][0].split("\n"))
     options["mount"] = ("/m=a:b", "/n=c:d()")
     from_options = load(options, {}, tmp_path)
     assert from_file == from_variables == from_options
@@ -100,6 +123,18 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         static=(("/s", folder), ("/t", folder)),
         scripts=(("/s", folder), ("/t", folder)),
         mount=(("/m", "a:b"), ("/n", "c:d()")),
+        x_sendfile=(("/s", folder), ("/t", folder)),
+        compress=True,
+        charset="gbk",
+        nosniff=False,
+        media_types=(("x", "a/b"), ("y", "text/c; p=1")),
+        cache_control="max-age=60, public",
+        headers=(("*.x", "A", "b, c"), ("/d/*", "E", "")),
+        spa=True,
+        try_files=True,
+        autoindex=True,
+        follow_links=True,
+        refused=("*.a", "b?"),
         bind=(":1", "unix:x"),
         workers=3,
         threads=5,
@@ -284,6 +319,29 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
         ("head_timeout", "nan"),
         ("head_timeout", "inf"),
         ("head_timeout", "1m"),
+        ("charset", "utf 8"),
+        ("cache_control", "no-cache\nX: y"),
+        ("cache_control", "\u20ac"),
+        ("media_types", "md"),
+        ("media_types", "md=markdown"),
+        ("media_types", "md=text/"),
+        ("media_types", "=text/plain"),
+        ("media_types", "a/b=text/plain"),
+        ("media_types", "tar.gz=text/plain"),
+        ("media_types", "md=text/plain\r\nX: y"),
+        ("headers", "*.html"),
+        ("headers", "*.html=Cache-Control"),
+        ("headers", "=Cache-Control: no-cache"),
+        ("headers", "*.html=Cache Control: no-cache"),
+        ("headers", "*.html=: no-cache"),
+        ("headers", "*.html=X: \x00"),
+        ("headers", "*.html=X: a\rY: b"),
+        ("headers", "*.html=X: \u20ac"),
+        ("headers", "*=Content-Length: 0"),
+        ("headers", "*=transfer-encoding: chunked"),
+        ("headers", "*=ETag: x"),
+        ("headers", "*=Server:"),
+        ("refused", "a/b"),
         ("static", "public"),
         ("static", "=public"),
         ("static", "/static="),
@@ -296,7 +354,7 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
     ],
 )
 def test_values_that_are_refused(site: Site, name: str, text: str) -> None:
-    item = text.rpartition(",")[2]
+    item = text.rpartition(SETTINGS[name].kind.separator)[2] if SETTINGS[name].kind.many else text
     assert mistake(lambda: site(**{"app": "a:b", name: text})) == (
         f"{SETTINGS[name].option}: expected {SETTINGS[name].kind.expected}, got {item!r}"
     )
@@ -325,6 +383,16 @@ def test_values_that_are_refused(site: Site, name: str, text: str) -> None:
         "head_timeout = inf",
         "head_timeout = 1979-05-27",
         'static = {"/static" = "public"}',
+        "charset = 1",
+        "cache_control = 60",
+        "refused = [1]",
+        "headers = 1",
+        "headers = [1]",
+        "media_types = {md = 'markdown'}",
+        "headers = {'*' = {X = \"a\\nY: b\"}}",
+        "headers = {'*' = {'X Y' = 'z'}}",
+        "headers = {'*' = {Content-Length = '0'}}",
+        "headers = {'a=X' = {Y = 'z'}}",
         "access_log = false",
     ],
 )
@@ -335,7 +403,55 @@ def test_a_file_is_held_to_the_types_of_toml(site: Site, tmp_path: Path, line: s
     assert mistake(lambda: site()).startswith(start)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "headers = {'*' = 'X: y'}",
+        "headers = {'*' = {X = 1}}",
+        "headers = {'*' = {'X: y' = 'z'}}",
+        "media_types = {md = 1}",
+    ],
+)
+def test_a_table_is_held_to_its_form(site: Site, tmp_path: Path, line: str) -> None:
+    (tmp_path / "aiowsgi.toml").write_text(line + "\n")
+    name = line.split()[0]
+    start = f"aiowsgi.toml: {name}: expected a table of {SETTINGS[name].kind.expected}, got {{"
+    assert mistake(lambda: site()).startswith(start)
+
+
 # Values
+
+
+def test_fields_and_media_types_may_be_tables_of_a_file(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        """
+        [tool.aiowsgi.media_types]
+        Md = "text/markdown"
+        [tool.aiowsgi.headers]
+        "*.html" = {Cache-Control = "no-cache", Content-Security-Policy = "default-src 'self'; img-src *, a"}
+        "/assets/*" = {Cache-Control = "max-age=60", X-Empty = ""}
+        """
+    )
+    config = site(app="a:b")
+    assert config.media_types == (("md", "text/markdown"),)
+    assert config.headers == (
+        ("*.html", "Cache-Control", "no-cache"),
+        ("*.html", "Content-Security-Policy", "default-src 'self'; img-src *, a"),
+        ("/assets/*", "Cache-Control", "max-age=60"),
+        ("/assets/*", "X-Empty", ""),
+    )
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_a_field_that_is_taken_can_be_sent(name: str, value: str) -> None:
+    try:
+        parsed = values.HEADERS.parse(f"*={name}: {value}")
+    except ValueError:
+        return
+    assert isinstance(parsed, tuple)
+    line = field_lines([parsed[1:]])
+    assert line.endswith(b"\r\n")
+    assert line.count(b"\n") == line.count(b"\r") == 1
 
 
 @pytest.mark.parametrize(
@@ -474,7 +590,7 @@ def test_the_page_tells_every_setting_in_all_its_spellings() -> None:
         assert cells[1:] == [
             f"`{setting.name}`",
             f"`{setting.variable}`",
-            setting.default,
+            re.sub(r"([*~])", r"\\\1", setting.default),
             setting.kind.unit,
             setting.help,
         ]

@@ -2,21 +2,20 @@
 
 import logging
 import os
-import resource
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from time import time_ns
 
 import pytest
 
 from aiowsgi.http.messages import HTTPError
-from aiowsgi.site.files import DocumentRoot, OpenFile, Refusal, StoredFile, load, open_below
+from aiowsgi.site.files import DocumentRoot, Refusal, StoredFile, load
+from aiowsgi.site.opening import OpenFile, open_below
 from aiowsgi.site.router import Lookup
-from tests.static_site import LARGE, SECRET, Site, content
+from tests.static_site import LARGE, SECRET, Site, content, no_descriptor_left
 
 
 @pytest.fixture
@@ -49,6 +48,26 @@ def test_a_link_may_not_leave(site: Site, tmp_path: Path) -> None:
     (site.root / "chain").symlink_to("folder")
     (site.root / "null").symlink_to("/dev/null")
     for target in ("/page.html", "/up.html", "/folder", "/folder/", "/folder/index.html", "/chain/", "/null"):
+        assert site.status(target) == 404
+
+
+def test_links_may_be_allowed_to_leave(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    site = Site(tmp_path / "root", follow_links=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "index.html").write_bytes(b"index")
+    (tmp_path / "outside" / "large.bin").write_bytes(LARGE)
+    (tmp_path / "outside" / "page.html.gz").write_bytes(b"gzip")
+    site.write("page.html")
+    (site.root / "page.html.gz").symlink_to(tmp_path / "outside" / "page.html.gz")
+    (site.root / "folder").symlink_to(tmp_path / "outside")
+    (site.root / "null").symlink_to("/dev/null")
+    (site.root / ".hidden").symlink_to(tmp_path / "outside")
+    assert content(site.get("/folder/")) == b"index"
+    assert site.get("/folder").status == 301
+    assert content(site.get("/folder/large.bin")) == LARGE
+    assert content(site.get("/page.html", accept_encoding="gzip")) == b"gzip"
+    for target in ("/null", "/.hidden/", "/folder/../secret", "/folder/none"):
         assert site.status(target) == 404
 
 
@@ -148,6 +167,9 @@ def private(tmp_path: Path) -> Iterator[Site]:
     site = Site(root)
     site.write("file.html", SECRET).chmod(0)
     site.write("folder/file.html", SECRET)
+    site.write("page.html", b"page")
+    site.write("403.html", b"own")
+    site.write("page.html.br", SECRET).chmod(0)
     (root / "folder").chmod(0)
     if privileged:
         os.seteuid(65534)
@@ -165,31 +187,31 @@ def test_what_may_not_be_read_is_forbidden_and_logged(
 ) -> None:
     for target in ("/file.html", "/folder/file.html"):
         for _ in range(2):
-            assert private.error(target).status == 403
+            response = private.get(target)
+            assert (response.status, response.content) == (403, b"own")
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2  # once a second at most
     assert "/file.html" in caplog.text
+
+
+def test_a_variant_that_may_not_be_read_is_not_sent(private: Site, caplog: pytest.LogCaptureFixture) -> None:
+    for second in range(2):
+        private.now = second
+        for _ in range(2):
+            assert content(private.get("/page.html", accept_encoding="br")) == b"page"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "/page.html.br below" in caplog.text
 
 
 def test_no_descriptor_left(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("known.bin", "new.bin"):
         site.write(name, LARGE)
     known = site.get("/known.bin")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = [os.open(os.devnull, os.O_RDONLY)]
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 20, hard))
-        with suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
+    with no_descriptor_left():
         site.now = 1.0
         error = site.error("/new.bin")
         assert error.status == 503
         assert error.fields == [("Retry-After", "1")]
         assert site.get("/known.bin") is known  # a look takes no descriptor
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert "Too many open files" in caplog.text
     site.now = 2.0
     assert site.status("/new.bin") == 200

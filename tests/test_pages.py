@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from aiowsgi.config import Files
 from aiowsgi.http.conditional import Validators
 from aiowsgi.http.messages import FileRange
 from aiowsgi.site.files import SMALL, Refusal, StoredFile
+from aiowsgi.site.headers import FieldRules
 from aiowsgi.site.pages import Page, Refused, Shelf
 from tests.static_site import DATE, JANUARY_2020, LARGE, Site, content, fields
 
@@ -35,6 +37,8 @@ def test_a_file(site: Site) -> None:
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
         "Last-Modified": DATE,
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
     }
 
 
@@ -166,7 +170,8 @@ def test_not_modified(site: Site, name: str) -> None:
         for method in ("GET", "HEAD"):
             response = site.get(f"/{name}", method, **condition)
             assert response.status == 304
-            assert fields(response) == {"ETag": etag}
+            vary = {"Vary": "Accept-Encoding"} if name == "a.txt" else {}
+            assert fields(response) == {"ETag": etag, "Cache-Control": "no-cache"} | vary
             assert response.content == b""
     assert site.status(f"/{name}", if_none_match='"other"') == 200
 
@@ -258,7 +263,7 @@ def test_head_ignores_ranges(site: Site) -> None:
 
 
 def a_page(size: int) -> Page:
-    return Page(StoredFile(b"/a.txt", b"x" * size, Validators('"v1"'), None), "")
+    return Page(StoredFile(b"/a.txt", b"x" * size, Validators('"v1"'), 0, ()), FieldRules(Files()))
 
 
 def test_a_shelf_holds_what_it_can_bear() -> None:

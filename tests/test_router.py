@@ -3,7 +3,7 @@
 import pytest
 
 from aiowsgi.http.messages import HTTPError, Request, Response
-from aiowsgi.site.router import Answer, Candidate, Mount, Router, first_answer
+from aiowsgi.site.router import Answer, Candidate, Mount, Router
 
 
 class Named:
@@ -91,20 +91,20 @@ def test_the_first_that_does_not_decline_answers() -> None:
     response = Response(200)
     declining, answering, last = Answering(None), Answering(response), Answering(Response(500))
     candidates = iter([declining.candidate, answering.candidate, last.candidate])
-    assert first_answer(Request(), candidates) is response
+    assert Router([]).first_answer(Request(), candidates) is response
     assert declining.asked_as == answering.asked_as == ("/a", "/b")
     assert last.asked_as is None
 
 
 def test_nobody_is_asked_beyond_an_answer_that_was_found() -> None:
     response, other = Response(200), Answering(Response(500))
-    assert first_answer(Request(), iter([other.candidate]), response) is response
+    assert Router([]).first_answer(Request(), iter([other.candidate]), response) is response
     assert other.asked_as is None
 
 
 def test_a_handler_that_refuses_has_answered() -> None:
     refusing, other = Answering(HTTPError(405, fields=[("Allow", "GET")])), Answering(Response(200))
-    answer = first_answer(Request(), iter([refusing.candidate, other.candidate]))
+    answer = Router([]).first_answer(Request(), iter([refusing.candidate, other.candidate]))
     assert isinstance(answer, Response)
     assert answer.status == 405
     assert b"Allow: GET\r\n" in answer.fields
@@ -112,6 +112,6 @@ def test_a_handler_that_refuses_has_answered() -> None:
 
 
 def test_where_nobody_is_left_to_ask_nothing_is_found() -> None:
-    answer = first_answer(Request(), iter([Answering(None).candidate]))
+    answer = Router([]).first_answer(Request(), iter([Answering(None).candidate]))
     assert isinstance(answer, Response)
     assert answer.status == 404

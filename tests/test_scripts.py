@@ -16,6 +16,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from aiowsgi.http.framing import error_response
 from aiowsgi.http.messages import HTTPError, Request
 from aiowsgi.site import scripts as scripts_module
 from aiowsgi.site.applications import ApplicationError
@@ -102,7 +103,9 @@ def get(scripts: Scripts, raw_path: str, prefix: str = "") -> bytes:
     outbox = Outbox(
         Pool(0, 0, lambda release: None, lambda deliver: None), lambda outbox: None, 1 << 20, 1 << 20
     )
-    found.accept(outbox, None, server_environ("localhost", "80", "http", False), ("127.0.0.1", "1"), False)
+    found.accept(
+        outbox, None, server_environ("localhost", "80", "http", False), ("127.0.0.1", "1"), error_response
+    )
     found.run()
     answer = bytearray()
     while isinstance(piece := outbox.take(), bytes):

@@ -18,7 +18,7 @@ import pytest
 from aiowsgi.http.messages import FileRange
 from aiowsgi.process.embedded import WSGIServer
 from aiowsgi.server.sendfile import HAVE_SENDFILE, SLICE, FileSender
-from aiowsgi.site.files import OpenFile
+from aiowsgi.site.opening import OpenFile
 from tests.thread_server import LOOPS, Peer, get, serving
 from tests.wire_client import WAIT, echo
 

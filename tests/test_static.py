@@ -1,15 +1,16 @@
 """The handler of static files: folders, what it knows and for how long, what is missing."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from aiowsgi.http.messages import FileRange, Response
+from aiowsgi.http.messages import FileRange, HTTPError, Response
 from aiowsgi.site.files import SMALL
 from aiowsgi.site.router import Lookup
 from aiowsgi.site.static import OPEN_FILES, REFUSALS
-from tests.static_site import DATE, LARGE, Site, content, fields
+from tests.static_site import DATE, LARGE, Site, content, fields, no_descriptor_left
 
 
 def is_open(descriptor: int) -> bool:
@@ -220,6 +221,7 @@ def test_the_root_has_its_own_page(site: Site, body: bytes) -> None:
         assert fields(response) == {
             "Content-Type": "text/html; charset=utf-8",
             "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
         }
     assert site.get("/none", if_modified_since=DATE, range="bytes=0-0").status == 404
     assert site.get("/none", "HEAD").status == 404
@@ -266,3 +268,144 @@ def test_what_is_missing_may_be_left_to_the_next_mount(tmp_path: Path) -> None:
         assert site.answer("/a.html", "POST") is None
         assert site.get("/a.html").status == 200
     assert site.looks == 2
+
+
+# A single-page application
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Site:
+    site = Site(tmp_path, spa=True)
+    site.write("index.html", b"shell")
+    site.write("404.html", b"own")
+    site.write("a.js", b"code")
+    return site
+
+
+def test_a_missing_page_is_answered_by_the_shell(shell: Site) -> None:
+    for target in ("/users", "/users/7", "/users/7/", "/a.b/users", "/?page=1", "/users?q=a.b"):
+        for method in ("GET", "HEAD"):
+            response = shell.get(target, method)
+            assert (response.status, content(response)) == (200, b"shell")
+    etag = fields(shell.get("/users"))["ETag"]
+    assert fields(shell.get("/users")) == fields(shell.get("/index.html"))
+    assert shell.status("/users", if_none_match=etag) == 304
+    assert shell.status("/users", range="bytes=0-0") == 206
+    assert content(shell.get("/a.js")) == b"code"
+
+
+def test_what_is_no_page_is_not(shell: Site) -> None:
+    for target in ("/b.js", "/users/7.json", "/.git", "/a%2Fb", "/users//7", "/~", "/app.py/x"):
+        response = shell.get(target)
+        assert (response.status, content(response)) == (404, b"own"), target
+    assert shell.error("/users", "POST").status == 405
+
+
+def test_the_shell_follows_its_file(shell: Site) -> None:
+    first = shell.get("/users")
+    assert shell.start("/users") is first
+    shell.now = 1.0
+    assert shell.get("/users") is first
+    shell.write("index.html", b"new shell")
+    shell.now = 2.0
+    assert content(shell.get("/users")) == b"new shell"
+    (shell.root / "index.html").unlink()
+    shell.now = 3.0
+    assert content(shell.get("/users")) == b"own"
+    assert isinstance(shell.start("/users"), Response)
+    shell.write("index.html", b"again")
+    shell.now = 4.0
+    assert content(shell.get("/users")) == b"again"
+    shell.write("users", b"a file")
+    shell.now = 5.0
+    assert content(shell.get("/users")) == b"a file"
+
+
+def test_the_shell_has_variants(shell: Site) -> None:
+    shell.write("index.html.gz", b"gzip")
+    assert content(shell.get("/users", accept_encoding="gzip")) == b"gzip"
+
+
+def test_asking_for_pages_that_are_not_there_drives_out_nothing(shell: Site) -> None:
+    shell.get("/a.js")
+    for number in range(REFUSALS * 2):
+        assert shell.status(f"/{number}") == 200
+    assert isinstance(shell.start("/a.js"), Response)
+
+
+def test_where_files_are_left_to_the_next_mount_there_is_no_shell(tmp_path: Path) -> None:
+    site = Site(tmp_path, spa=True, decline=True)
+    site.write("index.html", b"shell")
+    assert site.answer("/users") is None
+    assert content(site.get("/")) == b"shell"
+
+
+# The list of a folder
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Site:
+    (tmp_path / "root").mkdir()
+    site = Site(tmp_path / "root", autoindex=True)
+    site.write("sub/a.txt")
+    site.write("sub/app.py")
+    site.write("sub/a.txt.gz")
+    return site
+
+
+def test_a_folder_without_an_index_is_listed(listed: Site) -> None:
+    for _ in range(2):
+        listing = content(listed.get("/sub/")).decode()
+        assert "a.txt" in listing
+        assert "app.py" not in listing
+        assert "a.txt.gz" not in listing
+    assert listed.looks == 2  # a list is never kept
+    assert json.loads(content(listed.get("/sub/?format=json")))[0]["name"] == "a.txt"
+    assert "sub" in content(listed.get("/")).decode()
+    assert listed.get("/sub/", "HEAD").status == 200
+
+
+def test_the_redirect_to_its_trailing_slash_comes_first(listed: Site) -> None:
+    response = listed.get("/sub?sort=size")
+    assert (response.status, fields(response)["Location"]) == (301, "/sub/?sort=size")
+
+
+def test_a_folder_with_an_index_is_not_listed(listed: Site) -> None:
+    listed.get("/sub/")
+    listed.write("sub/index.html", b"index")
+    assert content(listed.get("/sub/")) == b"index"
+    (listed.root / "sub" / "index.html").unlink()
+    listed.now = 1.0
+    assert "a.txt" in content(listed.get("/sub/")).decode()
+    (listed.root / "sub" / "index.html").mkdir()
+    assert "a.txt" in content(listed.get("/sub/")).decode()
+
+
+def test_nothing_is_listed_of_what_is_never_served_or_leads_out(listed: Site, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (listed.root / "out").symlink_to(tmp_path / "outside")
+    listed.write(".git/config")
+    listed.write("app.py/a.txt")
+    for target in ("/out/", "/out", "/.git/", "/app.py/", "/none/", "/sub/a.txt/", "/%2e%2e/"):
+        assert listed.status(target) == 404, target
+    assert "out" not in content(listed.get("/")).decode()
+    links = Site(listed.root, autoindex=True, follow_links=True)
+    assert links.status("/out/") == 200
+    assert "out" in content(links.get("/")).decode()
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(listed: Site) -> None:
+    search = listed.start("/sub/")
+    assert isinstance(search, Lookup)
+    with no_descriptor_left():
+        search.run()
+    with pytest.raises(HTTPError) as caught:
+        search.answer()
+    assert caught.value.status == 503
+
+
+def test_a_list_may_stand_before_an_application(tmp_path: Path) -> None:
+    site = Site(tmp_path, autoindex=True, decline=True)
+    site.write("sub/a.txt")
+    assert site.get("/sub/").status == 200
+    assert site.answer("/none/") is None

@@ -1,6 +1,16 @@
 """Every setting once: command line, file, environment and documentation are derived from here."""
 
-from aiowsgi.config.settings import SETTINGS, Config, Limits, Setting, Timeouts, settings_page
+from aiowsgi.config.settings import SETTINGS, Config, Files, Limits, Setting, Timeouts, settings_page
 from aiowsgi.config.sources import ConfigError, load
 
-__all__ = ["SETTINGS", "Config", "ConfigError", "Limits", "Setting", "Timeouts", "load", "settings_page"]
+__all__ = [
+    "SETTINGS",
+    "Config",
+    "ConfigError",
+    "Files",
+    "Limits",
+    "Setting",
+    "Timeouts",
+    "load",
+    "settings_page",
+]

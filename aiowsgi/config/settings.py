@@ -34,12 +34,32 @@ class Timeouts:
     graceful: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How the files of a folder are served; the settings of the same names."""
+
+    charset: str = "utf-8"
+    nosniff: bool = True
+    media_types: tuple[tuple[str, str], ...] = ()  # extension and type
+    cache_control: str = "no-cache"
+    headers: tuple[tuple[str, str, str], ...] = ()  # pattern, name and value, "" for none
+    spa: bool = False
+    autoindex: bool = False
+    follow_links: bool = False
+    # Sources, secrets, databases, and what editors and patch leave.
+    refused: tuple[str, ...] = (
+        *("*.py", "*.pyc", "*.pyi", "*.pyo", "*.pyw", "*.env", "*.sqlite3"),
+        *("*~", "*.bak", "*.swp", "*.orig", "*.rej", "#*#"),
+    )
+
+
 def _setting(group: str, kind: Kind, default: object, help: str, shown: str = "") -> Any:
     """Declare a field of Config; ``shown`` is its default as people read it, where the value does not say."""
     return field(default=default, metadata={"group": group, "kind": kind, "help": help, "shown": shown})
 
 
-_SITE, _SERVER, _LOG, _LIMIT, _TIMEOUT = "Site", "Server", "Logging", "Limits", "Timeouts"
+_SITE, _FILES, _SERVER, _LOG, _LIMIT, _TIMEOUT = "Site", "Files", "Server", "Logging", "Limits", "Timeouts"
+_FILE = Files()
 _LIMITS = Limits()
 _TIMEOUTS = Timeouts()
 
@@ -65,6 +85,63 @@ class Config:
     )
     mount: tuple[tuple[str, str], ...] = _setting(
         _SITE, values.APPLICATIONS, (), "Serve another application below PREFIX."
+    )
+    x_sendfile: tuple[tuple[str, str], ...] = _setting(
+        _SITE,
+        values.FOLDERS,
+        (),
+        "Send the files of a folder that an application names: below PREFIX in X-Accel-Redirect, or in X-Sendfile.",
+    )
+    compress: bool = _setting(
+        _SITE,
+        values.FLAG,
+        False,
+        "Compress texts of applications, by gzip and what of brotli and zstd is installed.",
+    )
+
+    charset: str = _setting(
+        _FILES,
+        values.CHARSET,
+        _FILE.charset,
+        "What text files are declared to be in; empty leaves it to them.",
+    )
+    nosniff: bool = _setting(
+        _FILES, values.FLAG, _FILE.nosniff, "Have browsers keep to the declared media type."
+    )
+    media_types: tuple[tuple[str, str], ...] = _setting(
+        _FILES, values.MEDIA_TYPES, _FILE.media_types, "The media type of files with this extension."
+    )
+    cache_control: str = _setting(
+        _FILES,
+        values.FIELD_VALUE,
+        _FILE.cache_control,
+        "Cache-Control of files whose names have no hash of the content: without any, browsers guess, and show"
+        " yesterday's page. Empty sends none.",
+    )
+    headers: tuple[tuple[str, str, str], ...] = _setting(
+        _FILES,
+        values.HEADERS,
+        _FILE.headers,
+        "A header field of the files that a pattern matches; an empty value leaves it out.",
+    )
+    spa: bool = _setting(
+        _FILES,
+        values.FLAG,
+        _FILE.spa,
+        "Answer with index.html where there is no page, nor an application to ask.",
+    )
+    try_files: bool = _setting(
+        _FILES, values.FLAG, False, "Leave to the next mount what a folder does not have."
+    )
+    autoindex: bool = _setting(_FILES, values.FLAG, _FILE.autoindex, "List a folder that has no index.html.")
+    follow_links: bool = _setting(
+        _FILES, values.FLAG, _FILE.follow_links, "Let links lead out of the folder that is served."
+    )
+    refused: tuple[str, ...] = _setting(
+        _FILES,
+        values.GLOBS,
+        _FILE.refused,
+        "Names of files and folders that are never served; nor are those that begin with a dot.",
     )
 
     bind: tuple[str, ...] = _setting(
@@ -118,6 +195,10 @@ class Config:
         _TIMEOUTS.graceful,
         "How long running requests may take at the end.",
     )
+
+    @property
+    def files(self) -> Files:
+        return Files(**{field.name: getattr(self, field.name) for field in fields(Files)})
 
     @property
     def limits(self) -> Limits:
@@ -208,12 +289,31 @@ A setting is taken from the first of these places that gives it; lists are not j
 
 Paths start from the current directory, those in a file too. A size is a number of bytes, or of KiB, MiB or
 GiB: `64K`, `1M`, `1G`. For a flag a variable says `true`, `1`, `yes` or `false`, `0`, `no`, the command line
-`--debug` or `--no-debug`. Options with PREFIX, and `--bind`, may be repeated; in a file they are lists:
+`--debug` or `--no-debug`. Options with PREFIX, PATTERN or EXTENSION, and `--bind`, may be repeated; in a file they are
+lists, and two of them may be tables:
 
     bind = ["127.0.0.1:8000", "unix:/run/site.sock"]
     static = ["/static=./public"]
+    refused = ["*.py", "*.sql"]
     max_body = "1G"
+
+    [media_types]
+    geo = "application/geo+json"
+
+    [headers]
+    "*.html" = {Cache-Control = "no-cache", X-Frame-Options = "DENY"}
+    "/fonts/*" = {Access-Control-Allow-Origin = "*"}
+
+In a PATTERN `*` is any text and `?` a character. One with a slash is compared with the whole path below the folder,
+and its `*` goes on into folders below; one without is compared with the last name of the path. Where several set a
+field, the last one counts. The command line says the same with `--headers '*.html=Cache-Control: no-cache'`, and the
+variable has each of them on a line of its own.
 """
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` as Markdown that has no emphasis in it."""
+    return text.replace("*", r"\*").replace("~", r"\~")
 
 
 def settings_page() -> str:
@@ -228,7 +328,7 @@ def settings_page() -> str:
                 option = setting.option
             lines.append(
                 f"| `{option}` | `{setting.name}` | `{setting.variable}` "
-                f"| {setting.default} | {setting.kind.unit} | {setting.help} |"
+                f"| {_plain(setting.default)} | {setting.kind.unit} | {_plain(setting.help)} |"
             )
         lines.append("")
     return "\n".join(lines)

@@ -100,8 +100,13 @@ def _read(given: Mapping[str, object], spelt: Callable[[str], str], *, text: boo
 def _value(kind: Kind, given: object, place: str, text: bool) -> object:
     if not kind.many:
         return _single(kind, given, place, text)
+    if isinstance(given, dict) and kind.items is not None:
+        try:
+            given = kind.items(given)
+        except ValueError:
+            raise _mistake(place, f"a table of {kind.expected}", given) from None
     if text and isinstance(given, str):
-        given = [item.strip() for item in given.split(",")]
+        given = [item.strip() for item in given.split(kind.separator)]
     items = given if isinstance(given, list | tuple) else [given]
     return tuple(_single(kind, item, place, text) for item in items)
 

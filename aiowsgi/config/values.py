@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import IPv6Address
@@ -14,7 +14,9 @@ class Kind:
     """One way to write a value.
 
     ``parse`` raises ValueError for what is not ``expected``. ``toml`` are the types a file may use. A setting
-    of a kind with ``many`` is a tuple: its option may be given again and again.
+    of a kind with ``many`` is a tuple: its option may be given again and again, and a variable has its items
+    between ``separator``. Where a file may write them as a table, ``items`` turns that into texts, or raises
+    ValueError.
     """
 
     metavar: str
@@ -23,6 +25,8 @@ class Kind:
     toml: tuple[type, ...] = (str,)
     many: bool = False
     unit: str = ""
+    separator: str = ","
+    items: Callable[[Mapping[str, object]], list[str]] | None = None
 
 
 def _matched(pattern: str, text: str) -> re.Match[str]:
@@ -98,6 +102,66 @@ def _mount(text: str) -> tuple[str, str]:
     return prefix, match[2]
 
 
+# RFC 9110 sections 5.5, 5.6.2 and 8.3.1. http/fields.py has the first two for all other purposes.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+_MEDIA_TYPE = rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|\"[^\"\\\x00-\x1f\x7f-\uffff]*\"))*"
+
+# What the server says of a file by itself, and what the connection says.
+_OWN_FIELDS = {
+    *(
+        "accept-ranges",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "date",
+        "etag",
+        "last-modified",
+    ),
+    *(
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ),
+}
+
+
+def _media_type(text: str) -> tuple[str, str]:
+    match = _matched(rf"\.?([^=./\s]+)=({_MEDIA_TYPE})", text)
+    return match[1].lower(), match[2]
+
+
+def _header(text: str) -> tuple[str, str, str]:
+    match = _matched(rf"([^=\x00-\x1f]+)=({_TOKEN}):({_VALUE})", text)
+    if match[2].lower() in _OWN_FIELDS:
+        raise ValueError(text)
+    return match[1], match[2], match[3].strip(" \t")
+
+
+def _media_type_items(table: Mapping[str, object]) -> list[str]:
+    return [f"{extension}={_string(media_type)}" for extension, media_type in table.items()]
+
+
+def _header_items(table: Mapping[str, object]) -> list[str]:
+    items = []
+    for pattern, fields in table.items():
+        if not isinstance(fields, dict) or any(":" in name for name in fields):
+            raise ValueError(table)
+        items += [f"{pattern}={name}: {_string(value)}" for name, value in fields.items()]
+    return items
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
 def count(unit: str) -> Kind:
     """Return the kind of a whole number of ``unit``."""
     return Kind("N", "a whole number of at least 1", _count, (int,), unit=unit)
@@ -123,3 +187,30 @@ LEVEL = _choice("LEVEL", ("debug", "info", "warning", "error", "critical"))
 LOOPS = ("uvloop", "asyncio") if find_spec("uvloop") else ("asyncio",)
 LOOP = _choice("uvloop|asyncio", LOOPS)
 PARSER = _choice("auto|h11", ("auto", "h11"))
+CHARSET = Kind(
+    "NAME", 'the name of a charset, as in "utf-8"', lambda text: _matched(rf"(?:{_TOKEN})?", text)[0]
+)
+FIELD_VALUE = Kind(
+    "VALUE", "a field value, in latin-1 and of one line", lambda text: _matched(_VALUE, text)[0].strip(" \t")
+)
+MEDIA_TYPES = Kind(
+    "EXTENSION=TYPE",
+    'EXTENSION=TYPE, as in "md=text/markdown"',
+    _media_type,
+    many=True,
+    items=_media_type_items,
+)
+HEADERS = Kind(
+    "PATTERN=FIELD",
+    'PATTERN=NAME: VALUE, as in "*.html=Cache-Control: no-cache", for a field that is not the server\'s own',
+    _header,
+    many=True,
+    separator="\n",  # commas and semicolons are in many values
+    items=_header_items,
+)
+GLOBS = Kind(
+    "PATTERN",
+    "a name in which * is any text and ? a character",
+    lambda text: _matched(r"[^/\0]+", text)[0],
+    many=True,
+)

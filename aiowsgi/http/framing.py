@@ -9,6 +9,7 @@ from email.utils import formatdate
 from html import escape
 from http import HTTPStatus
 from time import time
+from traceback import format_exception
 
 from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
 from aiowsgi.http.memo import Memo
@@ -235,13 +236,14 @@ pre{{overflow:auto}}</style>
 """
 
 
-def error_response(error: HTTPError, traceback: str = "") -> Response:
-    """Return the plain page of an error, with a traceback where the operator asked to show them."""
+def error_response(error: HTTPError, cause: BaseException | None = None) -> Response:
+    """Return the plain page of an error, with the traceback of ``cause`` if one is given."""
+    more = f"<pre>{escape(''.join(format_exception(cause)))}</pre>\n" if cause is not None else ""
     page = _PAGE.format(
         status=error.status,
         phrase=HTTPStatus(error.status).phrase,
         detail=escape(error.detail),
-        more=f"<pre>{escape(traceback)}</pre>\n" if traceback else "",
+        more=more,
     )
     fields = [("Content-Type", "text/html; charset=utf-8"), *error.fields]
     return Response(error.status, field_lines(fields), page.encode("utf-8", "backslashreplace"))

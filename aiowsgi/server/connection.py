@@ -21,7 +21,7 @@ from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.receiving import Receiving
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Errand, Shared
-from aiowsgi.site.router import Candidate, Lookup, first_answer
+from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
 from aiowsgi.wsgi.environ import Environ
@@ -186,7 +186,7 @@ class Connection(Receiving):
             self._respond(Response(200, _ANY_METHOD))
             return
         candidates = shared.router.candidates(request.path)
-        answer = first_answer(request, candidates)
+        answer = shared.router.first_answer(request, candidates)
         if isinstance(answer, Response):
             self._respond(answer)
         elif content is None:
@@ -216,7 +216,7 @@ class Connection(Receiving):
             outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
             client = self._client or self._know_client()
-            answer.accept(outbox, self._inbox, self._server, client, shared.debug)
+            answer.accept(outbox, self._inbox, self._server, client, shared.error_response)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         else:
@@ -224,7 +224,7 @@ class Connection(Receiving):
             accepted = shared.disk.submit(Errand(shared.disk, answer.run, done))
         if not accepted:
             self._outbox = None
-            self._respond(error_response(HTTPError(503, fields=[("Retry-After", "1")])))
+            self._respond(shared.error_response(HTTPError(503, fields=[("Retry-After", "1")])))
 
     def _looked_up(
         self, lookup: Lookup, candidates: Iterator[Candidate], failure: BaseException | None
@@ -234,14 +234,15 @@ class Connection(Receiving):
             logger.error("%r failed", lookup, exc_info=failure)
         if self.state != ANSWERING:
             return
+        router = self._shared.router
         found: Response | Call | None
         try:
             if failure is not None:
                 raise HTTPError(500)
             found = lookup.answer()
         except HTTPError as error:
-            found = error_response(error)
-        answer = first_answer(self._request, candidates, found)
+            found = router.error_response(error)
+        answer = router.first_answer(self._request, candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)
         else:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiowsgi.config import Limits
+from aiowsgi.http.framing import error_response
+from aiowsgi.http.messages import HTTPError, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.site.router import Router
@@ -50,6 +52,12 @@ class Shared:
     # Set when a draining worker has lost its last connection.
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[Served] = field(default_factory=set)
+
+    def error_response(self, error: HTTPError, cause: BaseException | None = None) -> Response:
+        """Return the answer of ``error``, with its ``cause`` where the operator asked to show it. In any thread."""
+        if self.debug and cause is not None:
+            return error_response(error, cause)
+        return self.router.error_response(error)
 
 
 class Errand(Job, Delivery):

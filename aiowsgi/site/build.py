@@ -1,51 +1,67 @@
 """From the settings to the Router: what is mounted where."""
 
 from collections.abc import Iterator
+from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
 from aiowsgi.http.messages import Request
 from aiowsgi.site.applications import load
+from aiowsgi.site.errorpages import ErrorPages
+from aiowsgi.site.namedfiles import NamedFiles
 from aiowsgi.site.router import Handler, Mount, Router
 from aiowsgi.site.scripts import Scripts
 from aiowsgi.site.static import Static
 from aiowsgi.wsgi.application import Call
+from aiowsgi.wsgi.compression import codings
+from aiowsgi.wsgi.rewriting import MakeCall, RewritingCall, Rules
 
 
 class Mounted:
     """The handler of a WSGI application, which never declines."""
 
-    def __init__(self, application: WSGIApplication) -> None:
+    def __init__(self, application: WSGIApplication, make_call: MakeCall = Call) -> None:
         self._application = application
+        self._make_call = make_call
 
     def handle(self, request: Request, script_name: str, path_info: str) -> Call:
-        return Call(self._application, request, script_name, path_info)
+        return self._make_call(self._application, request, script_name, path_info)
 
 
 def build_router(config: Config, application: WSGIApplication | None = None) -> Router:
     """Return the Router of what ``config`` mounts; ``application`` comes behind it all, at "".
 
     At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last, because they
-    never decline. Files decline what they do not have if an application is there to be asked.
+    never decline. Files decline what they do not have if an application is there to be asked, or, with try_files,
+    anybody. The site's error pages are those of the files at "".
     Imports the applications; raises ApplicationError.
     """
     named = list(_mounts(config))
     applications = {prefix for prefix, kind, _ in named if kind == "application"}
     if application is not None:
         applications.add("")
+    # Who may have what the files at a longer prefix have not; of scripts it is known what they have.
+    followers = applications | {prefix for prefix, kind, _ in named if kind == "files"}
     mounts: list[Mount] = []
+    error_pages: ErrorPages | None = None
+    make_call = _make_call(config)
     for prefix, kind, target in named:
         handler: Handler
         if kind == "scripts":
-            handler = Scripts(target)
+            handler = Scripts(target, make_call)
         elif kind == "files":
-            handler = Static(target, decline=prefix in applications)
+            followed = any(prefix.startswith(other + "/") for other in followers)
+            declines = prefix in applications or (config.try_files and followed)
+            handler = Static(target, config.files, decline=declines)
+            if not prefix:
+                error_pages = handler.error_pages
+                error_pages.load()
         else:
-            handler = Mounted(load(target))
+            handler = Mounted(load(target), make_call)
         mounts.append((_as_path(prefix), handler))
     if application is not None:
-        mounts.append(("", Mounted(application)))
-    return Router(mounts)
+        mounts.append(("", Mounted(application, make_call)))
+    return Router(mounts, error_pages)
 
 
 def describe_mounts(config: Config) -> list[str]:
@@ -67,6 +83,14 @@ def _mounts(config: Config) -> Iterator[tuple[str, str, str]]:
             yield prefix, kind, target
         if at_root is not None:
             yield "", kind, at_root
+
+
+def _make_call(config: Config) -> MakeCall:
+    """Return what makes the calls of applications; where the settings ask for nothing more, it is Call itself."""
+    if not config.compress and not config.x_sendfile:
+        return Call
+    files = NamedFiles(config.x_sendfile, config.files) if config.x_sendfile else None
+    return partial(RewritingCall, Rules(codings() if config.compress else (), files))
 
 
 def _as_path(prefix: str) -> str:

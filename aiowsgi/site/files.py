@@ -1,14 +1,14 @@
-"""Files below a document root: which paths name one, finding it, opening it, reading the small ones.
+"""Files below a document root: finding one with its precompressed variants, opening it, reading the small ones.
 
-All of it but ``is_refused`` may block, and none of it shares state, so it runs in any thread.
+All of it may block, and none of it shares state, so it runs in any thread.
 """
 
 import errno
 import logging
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from hashlib import blake2b
 from stat import S_ISDIR, S_ISREG
@@ -16,6 +16,7 @@ from time import time_ns
 
 from aiowsgi.http.conditional import Validators
 from aiowsgi.http.messages import Content, FileRange, shortened
+from aiowsgi.site.opening import OpenFile, open_below
 
 logger = logging.getLogger("aiowsgi.static")
 
@@ -24,64 +25,18 @@ INDEX = b"index.html"
 # Bytes up to which a file's content is read at once and kept.
 SMALL = 64 * 1024
 
-_LONGEST_PATH = 4096  # PATH_MAX of Linux; elsewhere it is shorter
-
-_is_refused = re.compile(
-    r"""
-      ^[^/]                     # not below the mount at all
-    | [\x00-\x1f\x7f\\]         # what no name has any business with, and another system's separator
-    | //                        # an empty segment: two spellings of one file, and Location: //host
-    | ^/\.(?!well-known/)       # hidden, ".", ".."; but RFC 8615
-    | [^/]/\.
-    | \.(?:py[ciow]?|env|sqlite3|swp|bak|orig|rej)(?:/|\Z)  # sources, secrets, what editors and patch leave
-    | ~(?:/|\Z)
-    | /\#[^/]*\#(?:/|\Z)
-    | [. ](?:/|\Z)              # Windows takes "app.py." and "app.py " for "app.py"
-    """,
-    re.VERBOSE | re.IGNORECASE,
-).search
-
-
-def is_refused(path_info: str) -> bool:
-    """Tell whether ``path_info`` (latin-1, PEP 3333) names what is never served, whatever is on the disk."""
-    return len(path_info) > _LONGEST_PATH or _is_refused(path_info) is not None
+# The files beside "name" that hold what is in it, encoded: coding -> how their names end.
+SUFFIXES = {"br": b".br", "zstd": b".zst", "gzip": b".gz"}
 
 
 class Refusal(IntEnum):
     """What was found where there is no file to serve; the value is the status code it leads to."""
 
-    DIRECTORY = 301  # one with an index, asked for without its trailing slash
+    DIRECTORY = 301  # one with something to show, asked for without its trailing slash
     FORBIDDEN = 403
     MISSING = 404
     UNREADABLE = 500
     BUSY = 503  # no file descriptor is left
-
-
-# Not every system has them all.
-_FLAGS = sum(
-    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY")
-)
-
-
-class OpenFile:
-    """A descriptor that many answers are sent from; it closes when the last of them lets go."""
-
-    __slots__ = ("_descriptor",)
-
-    def __init__(self, path: bytes, folder: int | None = None) -> None:
-        """Open for reading, below the open ``folder`` if one is given; raises OSError.
-
-        A pipe that stands here instead of a file does not block.
-        """
-        self._descriptor = -1  # for __del__, should the next line raise
-        self._descriptor = os.open(path, os.O_RDONLY | _FLAGS, dir_fd=folder)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
 
 
 # Device, inode, size, time of modification, time of change: the last is the kernel's own, nobody can set it.
@@ -92,87 +47,170 @@ Signature = tuple[int, int, int, int, int]
 class StoredFile:
     """A file as it was found: content and validators belong to each other.
 
-    ``signature`` is None while it could not tell a change: a clock's tick is milliseconds, so a file that was
-    just written may be written again and look the same.
+    ``signatures`` are its own and those of the files beside it, in the order of SUFFIXES, None where there is
+    none. It is () while they could not tell a change: a clock's tick is milliseconds, so a file that was just
+    written may be written again and look the same.
     """
 
-    name: bytes  # below the root, with its leading slash
+    name: bytes  # below the root, with its leading slash; a variant has its original's
     content: Content
     validators: Validators
-    signature: Signature | None
+    modified: int  # in nanoseconds since the epoch
+    signatures: tuple[Signature | None, ...]
+    variants: tuple[tuple[str, "StoredFile"], ...] = ()  # by their codings
 
 
-Finding = StoredFile | Refusal
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder to list; both paths are real ones, and ``root`` is what it may not lead out of."""
+
+    path: bytes
+    root: bytes
+
+
+Finding = StoredFile | Folder | Refusal
 
 
 class DocumentRoot:
-    """The files below a folder. ``wall`` gives the time in nanoseconds since the epoch."""
+    """The files below a folder.
 
-    __slots__ = ("_path", "_wall")
+    With ``follow_links`` a link may lead anywhere, otherwise anywhere below the folder. With ``autoindex`` a
+    folder without an index is found too. ``wall`` gives the time in nanoseconds since the epoch.
+    """
 
-    def __init__(self, path: str | os.PathLike[str], wall: Callable[[], int] = time_ns) -> None:
+    __slots__ = ("_autoindex", "_follow_links", "_path", "_wall")
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        wall: Callable[[], int] = time_ns,
+        *,
+        follow_links: bool = False,
+        autoindex: bool = False,
+    ) -> None:
         self._path = os.path.abspath(os.fsencode(path))
         self._wall = wall
+        self._follow_links = follow_links
+        self._autoindex = autoindex
 
     def find(self, name: bytes, known: Finding | None = None) -> Finding:
-        """Return the file ``name``, which begins with a slash; one that ends with a slash has its index.
+        """Return what is at ``name``, which begins with a slash; one that ends with a slash is a folder's index.
 
-        ``known``, what was found before, is returned when it is unchanged, at the price of one stat. A link
-        may lead anywhere below the root, not out of it. Nothing but files is opened. What goes wrong is a
-        Refusal; where the operator should know, it is logged.
+        ``known``, what was found before, is returned when it is unchanged, at the price of one stat for it and
+        one for each of SUFFIXES. Nothing but files is opened. What goes wrong is a Refusal; where the
+        operator should know, it is logged.
         """
-        if name.endswith(b"/"):
-            name += INDEX
         try:
-            return self._find(name, known)
+            return self._find_index(name, known) if name.endswith(b"/") else self._find(name, known)
         except (OSError, ValueError) as error:
-            refusal = _refusal(error)
-            if refusal != Refusal.MISSING:
-                asked = shortened(os.fsdecode(name))
-                # The error's own text has the name once more, however long it is.
-                reason = error.strerror if isinstance(error, OSError) else error
-                logger.warning("%s below %r: %s", asked, os.fsdecode(self._path), reason)
-            return refusal
+            return self.refusal(name, error)
+
+    def find_alone(self, name: bytes) -> Finding:
+        """Return the file that has this very name, as ``find`` does, without variants and whoever's variant it is."""
+        try:
+            root, path = self._real(name)
+            if not path or not os.path.isfile(path):
+                return Refusal.MISSING
+            return load(name, self._open(root, path), self._wall())
+        except (OSError, ValueError) as error:
+            return self.refusal(name, error)
+
+    def refusal(self, name: bytes, error: OSError | ValueError) -> Refusal:
+        """Return what ``error`` leads to, which came of looking for ``name``, and log what should be known."""
+        refusal = _refusal(error)
+        if refusal != Refusal.MISSING:
+            asked = shortened(os.fsdecode(name))
+            # The error's own text has the name once more, however long it is.
+            reason = error.strerror if isinstance(error, OSError) else error
+            logger.warning("%s below %r: %s", asked, os.fsdecode(self._path), reason)
+        return refusal
+
+    def _find_index(self, name: bytes, known: Finding | None) -> Finding:
+        with suppress(FileNotFoundError):
+            found = self._find(name + INDEX, known)
+            if isinstance(found, StoredFile):
+                return found
+        if self._autoindex:
+            root, path = self._real(name)
+            if path and os.path.isdir(path):
+                return Folder(path, b"/" if self._follow_links else root)
+        return Refusal.MISSING
 
     def _find(self, name: bytes, known: Finding | None) -> Finding:
         path = self._path + name
         status = os.stat(path)
-        if isinstance(known, StoredFile) and known.signature == _signature(status):
-            return known
         is_directory = S_ISDIR(status.st_mode)
-        if not is_directory and not S_ISREG(status.st_mode):
+        if not is_directory:
+            if not S_ISREG(status.st_mode) or _is_variant(path):
+                return Refusal.MISSING
+            signatures = (_signature(status), *(_signature_of(path + suffix) for suffix in SUFFIXES.values()))
+            if isinstance(known, StoredFile) and known.signatures == signatures:
+                return known
+        root, path = self._real(name)
+        if not path:
             return Refusal.MISSING
+        if is_directory:
+            has_index = self._autoindex or S_ISREG(os.stat(os.path.join(path, INDEX)).st_mode)
+            return Refusal.DIRECTORY if has_index else Refusal.MISSING
+        file = load(name, self._open(root, path), self._wall())
+        return self._with_variants(file, signatures[1:]) if isinstance(file, StoredFile) else file
+
+    def _real(self, name: bytes) -> tuple[bytes, bytes]:
+        """Return the real paths of the root and of ``name``, which is b"" where it leads out; raises OSError."""
         # Every time, because the root may itself be a link, which a new release moves.
         root = os.path.realpath(self._path, strict=True)
         path = os.path.realpath(root + name, strict=True)
-        if not os.path.join(path, b"").startswith(os.path.join(root, b"")):
+        if not self._follow_links and not os.path.join(path, b"").startswith(os.path.join(root, b"")):
+            return root, b""
+        return root, path
+
+    def _open(self, root: bytes, path: bytes) -> OpenFile:
+        return OpenFile(path) if self._follow_links else open_below(root, path)
+
+    def _with_variants(self, file: StoredFile, seen: tuple[Signature | None, ...]) -> StoredFile:
+        """Return ``file`` with those of its variants that can be read, are in the root, and are not outdated.
+
+        ``seen`` are the signatures of the files at their names.
+        """
+        signatures: list[Signature | None] = [*file.signatures]
+        variants = []
+        settled = bool(file.signatures)
+        for (coding, suffix), signature in zip(SUFFIXES.items(), seen, strict=True):
+            if signature is not None:
+                found = self._variant(file, coding, suffix)
+                if isinstance(found, StoredFile):
+                    variants.append((coding, found))
+                    settled = settled and bool(found.signatures)
+                    signature = found.signatures[0] if found.signatures else None
+                elif found is not Refusal.MISSING:
+                    settled = False  # it may go better the next time
+            signatures.append(signature)
+        return replace(file, signatures=tuple(signatures) if settled else (), variants=tuple(variants))
+
+    def _variant(self, file: StoredFile, coding: str, suffix: bytes) -> Finding:
+        """Return what is at the name of one of the variants of ``file``."""
+        name = file.name + suffix
+        try:
+            root, path = self._real(name)
+            if not path:
+                return Refusal.MISSING
+            found = load(file.name, self._open(root, path), self._wall(), coding)
+        except (OSError, ValueError) as error:
+            return self.refusal(name, error)
+        if isinstance(found, StoredFile) and _is_outdated(found, file):
             return Refusal.MISSING
-        if is_directory:
-            index = os.stat(os.path.join(path, INDEX))
-            return Refusal.DIRECTORY if S_ISREG(index.st_mode) else Refusal.MISSING
-        return load(name, open_below(root, path), self._wall())
+        return found
 
 
-# Not every system can open a folder only to go on from it; the others need the right to read it.
-_FOLDER_FLAGS = _FLAGS | sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_PATH"))
+def _is_variant(path: bytes) -> bool:
+    """Tell whether ``path`` is the name of a variant, with an original beside it."""
+    return any(path.endswith(suffix) and os.path.isfile(path[: -len(suffix)]) for suffix in SUFFIXES.values())
 
 
-def open_below(root: bytes, path: bytes) -> OpenFile:
-    """Open ``path``, a real one below ``root``, also while somebody turns its folders into links that lead out.
-
-    Each folder is opened from the one before it, and as what it is. Raises OSError. (Windows can only open a path.)
-    """
-    if os.open not in os.supports_dir_fd:
-        return OpenFile(path)
-    *folders, name = path[len(root) :].lstrip(b"/").split(b"/")
-    folder = os.open(root, _FOLDER_FLAGS)
-    try:
-        for step in folders:
-            outer, folder = folder, os.open(step, _FOLDER_FLAGS, dir_fd=folder)
-            os.close(outer)
-        return OpenFile(name, folder)
-    finally:
-        os.close(folder)
+def _is_outdated(variant: StoredFile, file: StoredFile) -> bool:
+    """Tell whether a variant is older than its original."""
+    # Compressors give what they write the time of what they read, and some of them in whole seconds.
+    return variant.modified < file.modified and variant.modified != file.modified // 10**9 * 10**9
 
 
 # No page is older than the web. 0, 1 and 1980 are what tools write that keep the time out of what they build.
@@ -182,36 +220,45 @@ _OLDEST = 631152000 * 10**9  # 1990-01-01
 _TELLING = 2 * 10**9
 
 
-def load(name: bytes, file: OpenFile, now: int) -> Finding:
+def load(name: bytes, file: OpenFile, now: int, coding: str = "") -> StoredFile | Refusal:
     """Describe what is open, whatever stood at its path a moment ago; ``now`` is in nanoseconds.
 
-    Raises OSError.
+    ``coding`` is that of a variant: no two representations have one entity tag. Raises OSError.
     """
     status = os.fstat(file.fileno())
     if not S_ISREG(status.st_mode):
         return Refusal.MISSING
     modified = status.st_mtime_ns
     dated = _OLDEST <= modified <= now
+    mark = f"-{coding}" if coding else ""
     with open(file.fileno(), "rb", closefd=False) as stream:
         content: Content = stream.read(SMALL + 1)
     if isinstance(content, bytes) and len(content) <= SMALL:
         # Whatever became of the times, and the same on every machine.
-        etag = f'"{blake2b(content, digest_size=16).hexdigest()}"'
+        etag = f'"{blake2b(content, digest_size=16).hexdigest()}{mark}"'
     else:
         content = FileRange(file, 0, status.st_size)
         # Without the inode, so that machines with the same files agree.
-        etag = f'"{modified if dated else status.st_ctime_ns:x}-{status.st_size:x}"'
+        etag = f'"{modified if dated else status.st_ctime_ns:x}-{status.st_size:x}{mark}"'
     validators = Validators(
         etag,
         last_modified=modified // 10**9 if dated else None,
         date_is_strong=dated and modified < now - _TELLING,
     )
     settled = max(modified, status.st_ctime_ns) < now - _TELLING
-    return StoredFile(name, content, validators, _signature(status) if settled else None)
+    return StoredFile(name, content, validators, modified, (_signature(status),) if settled else ())
 
 
 def _signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _signature_of(path: bytes) -> Signature | None:
+    """Return the signature of what is at ``path``, None where there is nothing to be seen."""
+    try:
+        return _signature(os.stat(path))
+    except OSError:
+        return None
 
 
 _ABSENT = {

@@ -7,6 +7,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from aiowsgi.http.messages import Field
 from aiowsgi.wsgi.application import ExcInfo
+from aiowsgi.wsgi.environ import FileWrapper
+from aiowsgi.wsgi.regularfile import regular_file
 
 _VERSIONS = ("HTTP/1.1 ", "HTTP/1.0 ")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s"';]+)""", re.IGNORECASE)
@@ -34,6 +36,8 @@ def put_right(
     elif type(body) is list or type(body) is tuple:
         if any(isinstance(piece, str) for piece in body):
             body = [answer.as_bytes(piece) for piece in body]
+    elif type(body) is FileWrapper and regular_file(body.filelike) is not None:
+        pass  # no text, and Call sends it without its being read
     elif isinstance(body, Iterable) and not isinstance(body, bytes):
         return _Pieces(body, answer)
     answer.complete()

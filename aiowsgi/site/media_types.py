@@ -1,5 +1,7 @@
 """The media type of a file, by its name: one table for every machine, never the machine's own."""
 
+from collections.abc import Mapping
+
 # IANA's registry where it has the type, else what browsers expect.
 MEDIA_TYPES = {
     # pages and what they load
@@ -159,17 +161,18 @@ WHOLE_NAMES = {
 UNKNOWN = "application/octet-stream"
 
 
-def content_type(path: bytes, charset: str = "utf-8") -> str:
+def content_type(path: bytes, charset: str = "utf-8", more: Mapping[str, str] | None = None) -> str:
     """Return the Content-Type of the file at ``path`` (RFC 9110 section 8.3).
 
-    ``charset`` goes with text only, and not at all where it is "". JSON is UTF-8 by definition (RFC 8259),
-    and XML declares its encoding itself, which the parameter would override (RFC 7303).
+    ``more`` are types by extension that come before those of the table. ``charset`` goes with text only, and
+    not at all where it is "" or the type has parameters of its own. JSON is UTF-8 by definition (RFC 8259), and
+    XML declares its encoding itself, which the parameter would override (RFC 7303).
     """
     name = path.rpartition(b"/")[2].decode("latin-1").lower()
-    media_type = WHOLE_NAMES.get(name)
-    if media_type is None:
-        stem, _, extension = name.rpartition(".")
-        media_type = MEDIA_TYPES.get(extension, UNKNOWN) if stem else UNKNOWN
-    if charset and media_type.startswith("text/"):
+    stem, _, extension = name.rpartition(".")
+    if not stem:
+        extension = ""
+    media_type = (more or {}).get(extension) or WHOLE_NAMES.get(name) or MEDIA_TYPES.get(extension, UNKNOWN)
+    if charset and media_type.startswith("text/") and ";" not in media_type:
         return f"{media_type}; charset={charset}"
     return media_type

@@ -1,50 +1,50 @@
 """What the look-up of static files holds: what was found at a path, with the answers made of it."""
 
 from collections import OrderedDict
-from email.utils import formatdate
 
 from aiowsgi.http.conditional import CONDITIONAL, content_range, precondition, requested_ranges
 from aiowsgi.http.framing import field_lines
-from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
 from aiowsgi.http.multipart import byteranges, piece
+from aiowsgi.http.negotiation import IDENTITY, Ranking, best, rankings
 from aiowsgi.site.files import Refusal, StoredFile
-from aiowsgi.site.media_types import content_type
+from aiowsgi.site.headers import FieldRules, of_not_modified
 
 _OVERHEAD = 2048  # bytes of memory that a Page costs beside its content
 
+_VARY = ("Vary", "Accept-Encoding")
+
 
 class Page:
-    """A file that was found; text is declared to be in ``charset``, "" declares nothing."""
+    """One representation of a file that was found; ``coding`` is its content coding, "" where it has none."""
 
     __slots__ = (
         "_content_type",
         "_fields",
         "_not_modified",
+        "_vary",
         "found",
         "fresh_until",
-        "not_found",
         "response",
         "weight",
     )
 
-    def __init__(self, file: StoredFile, charset: str) -> None:
+    def __init__(
+        self, file: StoredFile, rules: FieldRules, coding: str = "", negotiated: bool = False
+    ) -> None:
         self.found = file
         self.fresh_until = 0.0
         self.weight = len(file.content) + _OVERHEAD if isinstance(file.content, bytes) else 1
-        self._content_type = content_type(file.name, charset)
-        kind = field_lines([("Content-Type", self._content_type)])
-        nosniff = ("X-Content-Type-Options", "nosniff")
-        fields = [nosniff, ("ETag", file.validators.etag), ("Accept-Ranges", "bytes")]
-        if file.validators.last_modified is not None:
-            fields.append(("Last-Modified", formatdate(file.validators.last_modified, usegmt=True)))
-        self._fields = field_lines(fields)
-        self.response = Response(200, kind + self._fields, file.content)
-        self.not_found = Response(404, kind + field_lines([nosniff]), file.content)
-        # RFC 9110 section 15.4.5: whoever asks has the rest.
-        self._not_modified = Response(304, field_lines([("ETag", file.validators.etag)]))
+        fields = rules.of_file(file, coding, negotiated)
+        self._vary = [field for field in fields if field[0] == "Vary"]
+        kind = fields[:1] if fields[0][0].lower() == "content-type" else []
+        self._content_type = kind[0][1] if kind else "application/octet-stream"
+        self._fields = field_lines(fields[len(kind) :])
+        self.response = Response(200, field_lines(kind) + self._fields, file.content)
+        self._not_modified = Response(304, field_lines(of_not_modified(fields)))
 
     def answer(self, request: Request) -> Response:
-        """Answer with the file, a part of it, or that the client has it. Raises HTTPError 412 and 416."""
+        """Answer with the file, parts of it, or that the client has it. Raises HTTPError 412 and 416."""
         if request.fields.keys().isdisjoint(CONDITIONAL):
             return self.response
         validators, content = self.found.validators, self.found.content
@@ -52,17 +52,55 @@ class Page:
         if status == 304:
             return self._not_modified
         if status == 412:
-            raise HTTPError(412)
+            raise HTTPError(412, fields=self._vary)
         ranges = requested_ranges(request.method, request.fields, validators, len(content))
         if ranges is None:
             return self.response
         if not ranges:
-            raise HTTPError(416, fields=[("Content-Range", content_range(None, len(content)))])
+            raise HTTPError(416, fields=[("Content-Range", content_range(None, len(content))), *self._vary])
         if len(ranges) == 1:
             fields = field_lines([("Content-Range", content_range(ranges[0], len(content)))])
             return Response(206, self.response.fields + fields, piece(content, ranges[0]))
         several, parts = byteranges(content, ranges, self._content_type)
         return Response(206, field_lines([("Content-Type", several)]) + self._fields, parts)
+
+
+class Negotiated:
+    """A file that was found, with its variants if it has any: the Page of each, and which one suits whom."""
+
+    __slots__ = ("_by_ranking", "_pages", "found", "fresh_until", "weight")
+
+    def __init__(self, file: StoredFile, rules: FieldRules) -> None:
+        self.found = file
+        self.fresh_until = 0.0
+        pages = [(IDENTITY, Page(file, rules, negotiated=True))]
+        pages += [
+            (coding, Page(variant, rules, coding, negotiated=True)) for coding, variant in file.variants
+        ]
+        # Of those that a client likes equally well it gets the smallest.
+        self._pages = dict(sorted(pages, key=lambda page: len(page[1].found.content)))
+        self._by_ranking: dict[Ranking, Page] = {}
+        self.weight = sum(page.weight for _, page in pages)
+        if has_open_file(file):
+            self.weight = len(pages)
+
+    def answer(self, request: Request) -> Response:
+        """Answer as the Page that suits the client best. Raises HTTPError 406, and what that raises."""
+        ranking = rankings[request.fields.get("HTTP_ACCEPT_ENCODING")]
+        page = self._by_ranking.get(ranking)
+        if page is None:
+            coding = best(ranking, tuple(self._pages))
+            if coding is None:
+                raise HTTPError(406, fields=[_VARY])
+            page = self._by_ranking[ranking] = self._pages[coding]
+        return page.answer(request)
+
+
+def has_open_file(file: StoredFile) -> bool:
+    """Tell whether ``file`` or a variant of it is sent from a file that is held open."""
+    return any(
+        isinstance(one.content, FileRange) for one in (file, *(variant for _, variant in file.variants))
+    )
 
 
 class Refused:
@@ -85,7 +123,7 @@ class Refused:
         raise HTTPError(int(self.found), fields=[("Retry-After", "1")] if self.found is Refusal.BUSY else [])
 
 
-Entry = Page | Refused
+Entry = Page | Negotiated | Refused
 
 
 class Shelf(OrderedDict[str, Entry]):

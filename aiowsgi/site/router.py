@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aiowsgi.http.framing import error_response
 from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.site.errorpages import ErrorPages
 from aiowsgi.wsgi.application import Call
 
 
@@ -49,13 +50,16 @@ class Router:
     "/api" matches "/api" and "/api/users", not "/apiary". The part that matched is SCRIPT_NAME, the rest
     PATH_INFO (PEP 3333). Mounts of the same prefix are asked in the order given.
 
+    ``error_pages`` are the site's own, for whoever answers an error that no handler has answered.
+
     Raises ValueError for a prefix that could never match.
     """
 
-    def __init__(self, mounts: Sequence[Mount]) -> None:
+    def __init__(self, mounts: Sequence[Mount], error_pages: ErrorPages | None = None) -> None:
         for prefix, _ in mounts:
             if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
                 raise ValueError(f"a prefix begins with '/' and does not end with one, unlike {prefix!r}")
+        self.error_pages = error_pages
         longest_first = sorted(mounts, key=lambda mount: -len(mount[0]))
         self._below = tuple((prefix, prefix + "/", handler) for prefix, handler in longest_first if prefix)
         self._everywhere = tuple(handler for prefix, handler in longest_first if not prefix)
@@ -74,20 +78,24 @@ class Router:
         found += [(handler, "", path) for handler in self._everywhere]
         return iter(found)
 
+    def first_answer(
+        self, request: Request, candidates: Iterator[Candidate], answer: Answer = None
+    ) -> Response | Call | Lookup:
+        """Return ``answer``, or, where it declines, that of the first of ``candidates`` which does not.
 
-def first_answer(
-    request: Request, candidates: Iterator[Candidate], answer: Answer = None
-) -> Response | Call | Lookup:
-    """Return ``answer``, or, where it declines, that of the first of ``candidates`` which does not.
+        A handler that refuses has answered, with the page of its error; 404 is the answer where nobody is left to ask.
+        """
+        try:
+            while answer is None:
+                handler, script_name, path_info = next(candidates, (None, "", ""))
+                if handler is None:
+                    raise HTTPError(404)
+                answer = handler.handle(request, script_name, path_info)
+        except HTTPError as error:
+            return self.error_response(error)
+        return answer
 
-    A handler that refuses has answered, with the page of its error; 404 is the answer where nobody is left to ask.
-    """
-    try:
-        while answer is None:
-            handler, script_name, path_info = next(candidates, (None, "", ""))
-            if handler is None:
-                raise HTTPError(404)
-            answer = handler.handle(request, script_name, path_info)
-    except HTTPError as error:
-        return error_response(error)
-    return answer
+    def error_response(self, error: HTTPError) -> Response:
+        """Return the answer of ``error``, with the site's own page if it has one. In any thread."""
+        page = self.error_pages.response(error.status) if self.error_pages is not None else None
+        return page or error_response(error)

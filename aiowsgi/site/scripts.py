@@ -15,6 +15,7 @@ from aiowsgi.site.applications import ApplicationError, check
 from aiowsgi.site.habits import put_right
 from aiowsgi.site.router import Lookup
 from aiowsgi.wsgi.application import Call
+from aiowsgi.wsgi.rewriting import MakeCall
 from aiowsgi.wsgi.serial import one_at_a_time
 
 logger = logging.getLogger("aiowsgi.scripts")
@@ -39,7 +40,8 @@ class Scripts:
     from the next start.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, make_call: MakeCall = Call) -> None:
+        self.make_call = make_call
         self._root = os.path.abspath(root)
         self._scripts: dict[str, Script] = {}
         if self._root not in sys.path:
@@ -56,7 +58,7 @@ class Scripts:
             raise HTTPError(404)
         script = self._scripts.get(name)
         if script is not None:
-            return Call(script, request, script_name + name, rest)
+            return self.make_call(script, request, script_name + name, rest)
         if not _is_public(name):
             raise HTTPError(404)
         return _FirstSight(self, request, script_name, name, rest)
@@ -94,7 +96,7 @@ class _FirstSight(Lookup):
         if self._found is None:
             raise HTTPError(404)
         script = self._scripts.keep(self._name, self._found)
-        return Call(script, self._request, self._script_name + self._name, self._rest)
+        return self._scripts.make_call(script, self._request, self._script_name + self._name, self._rest)
 
 
 class Script:

@@ -1,8 +1,7 @@
 """One call of a WSGI application: start_response, write(), iterating, close() (PEP 3333)."""
 
 import logging
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from types import TracebackType
 from typing import IO
@@ -12,21 +11,29 @@ from aiowsgi.http.framing import (
     LAST_CHUNK,
     Head,
     chunk,
-    error_response,
     has_no_content,
     render,
 )
-from aiowsgi.http.messages import Field, HTTPError, Request
+from aiowsgi.http.messages import Content, Field, HTTPError, Request, Response
 from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
-from aiowsgi.wsgi.environ import Environ, make_environ
+from aiowsgi.wsgi.environ import Environ, FileWrapper, make_environ
 from aiowsgi.wsgi.pool import Job
+from aiowsgi.wsgi.regularfile import RegularFile, regular_file
 
 logger = logging.getLogger("aiowsgi.application")
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+Write = Callable[[bytes], None]
+
+# Bytes of a file up to which it costs less to read it than to send it by itself.
+SMALL_FILE = 64 * 1024
 
 # Names of hop-by-hop fields that an application sent and that were left out, each warned of once.
 _warned: set[str] = set()
+
+
+# Makes the answer of an error; the exception behind it is for the operator's eyes.
+ErrorResponse = Callable[[HTTPError, BaseException | None], Response]
 
 
 class ApplicationMistake(Exception):
@@ -45,7 +52,7 @@ class Call(Job):
         "_chunked",
         "_client",
         "_complete",
-        "_debug",
+        "_error_response",
         "_head",
         "_inbox",
         "_keep_alive",
@@ -77,14 +84,19 @@ class Call(Job):
         self._left: int | None = None  # bytes of content still to come, where their number was declared
 
     def accept(
-        self, outbox: Outbox, inbox: Inbox | None, server: Environ, client: tuple[str, str], debug: bool
+        self,
+        outbox: Outbox,
+        inbox: Inbox | None,
+        server: Environ,
+        client: tuple[str, str],
+        error_response: ErrorResponse,
     ) -> None:
-        """Take what the connection knows; ``debug`` puts tracebacks on the error page. On the loop."""
+        """Take what the connection knows. On the loop."""
         self._outbox = outbox
         self._inbox = inbox
         self._server = server
         self._client = client
-        self._debug = debug
+        self._error_response = error_response
 
     def run(self) -> None:
         """Call the application and send what it gives. In a pool thread."""
@@ -105,7 +117,10 @@ class Call(Job):
             self._send_whole(result)
             return
         try:
-            self._send_pieces(result)
+            if type(result) is FileWrapper:
+                self._send_wrapped(result)
+            else:
+                self._send_pieces(result)
         finally:
             if hasattr(result, "close"):
                 result.close()
@@ -138,20 +153,17 @@ class Call(Job):
         elif isinstance(error, HTTPError):
             self._send_error(error)
         else:
-            self._send_error(HTTPError(500), error if self._debug else None)
+            self._send_error(HTTPError(500), error)
 
     def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
-        text = "".join(traceback.format_exception(cause)) if cause is not None else ""
-        response = error_response(error, text)
+        response = self._error_response(error, cause)
         data, _ = render(response, self._request, self._outbox.keep_alive)
         self._outbox.status = response.status
         self._finish(data, self._outbox.keep_alive)
 
     # What the application is given.
 
-    def start_response(
-        self, status: str, headers: list[Field], exc_info: ExcInfo | None = None
-    ) -> Callable[[bytes], None]:
+    def start_response(self, status: str, headers: list[Field], exc_info: ExcInfo | None = None) -> Write:
         """PEP 3333, "The start_response() Callable"; returns ``write``."""
         if exc_info is not None:
             try:
@@ -187,6 +199,34 @@ class Call(Job):
             self._outbox.send(chunk(data) if self._chunked else data)
 
     # How its result becomes bytes.
+
+    def _send_wrapped(self, wrapper: FileWrapper) -> None:
+        file = None if self._started else regular_file(wrapper.filelike)
+        if file is None:
+            self._send_pieces(wrapper)
+        else:
+            self._send_file(file)
+
+    def _send_file(self, file: RegularFile) -> None:
+        """Send a file, or as much of it as was declared, and hold neither the thread nor much memory."""
+        head = self._checked_head()
+        count = file.length if head.content_length is None else min(file.length, head.content_length)
+        if count <= SMALL_FILE:
+            self._send_whole([file.file.read(count)])
+        else:
+            self._send_ready(head, (file.range(count),), count)
+
+    def _send_ready(self, head: Head, pieces: Sequence[Content], length: int) -> None:
+        """Send ``length`` bytes of content that are not all in memory."""
+        declared = length if head.content_length is None else head.content_length
+        start, self._keep_alive = self._render(head, declared)
+        if has_no_content(self._request, head.code):
+            self._finish(start, self._keep_alive)
+            return
+        self._started = True
+        self._outbox.send_ready((start, *pieces))
+        self._left = declared - length
+        self._end()
 
     def _send_pieces(self, result: Iterable[bytes]) -> None:
         try:
@@ -279,7 +319,7 @@ class Call(Job):
             self._left = head.content_length
             self._started = True
             self._outbox.send(self._render(head, self._left)[0])
-        if self._left is not None:
+        if self._left:
             raise ApplicationMistake(
                 f"PEP 3333 asks for as many bytes as Content-Length declares; {self._left} are missing"
             )
@@ -304,7 +344,7 @@ class Call(Job):
             self._warn_of(head.dropped)
         return start, keep_alive
 
-    def _warn_of(self, dropped: list[str]) -> None:
+    def _warn_of(self, dropped: Sequence[str]) -> None:
         for name in dropped:
             if name not in _warned and len(_warned) < 100:
                 _warned.add(name)

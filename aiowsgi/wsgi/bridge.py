@@ -9,7 +9,8 @@ from tempfile import TemporaryFile
 from threading import Event, Lock
 from typing import IO
 
-from aiowsgi.http.messages import FileRange
+from aiowsgi.http.messages import Content, FileRange
+from aiowsgi.wsgi.descriptor import Descriptor
 from aiowsgi.wsgi.pool import Delivery, Pool
 
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
@@ -22,21 +23,10 @@ class ClientDisconnected(ConnectionAbortedError):
     """The client left before it had its answer; the application's iterable is closed."""
 
 
-class _UnnamedFile:
-    """A temporary file without a name, closed when nobody holds it: no side knows that it is the last to."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self) -> None:
-        """Raises OSError."""
-        self._file = TemporaryFile(prefix="aiowsgi-", buffering=0)
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+def _unnamed_file() -> Descriptor:
+    """Return a temporary file without a name, for both sides to hold. Raises OSError."""
+    with TemporaryFile(prefix="aiowsgi-", buffering=0) as file:
+        return Descriptor(os.dup(file.fileno()))
 
 
 # Guarantees:
@@ -135,7 +125,7 @@ class Outbox(Delivery):
         self._pieces: deque[bytes | FileRange] = deque()
         self._growth: Lock | None = None
         self._room: Event | None = None
-        self._file: _UnnamedFile | None = None
+        self._file: Descriptor | None = None
         self._offset = 0
         self._ranges_made = 0
         self._ranges_taken = 0
@@ -165,6 +155,15 @@ class Outbox(Delivery):
             self._sent += len(data) + _OVERHEAD
         if not self._told:
             self._tell()
+
+    def send_ready(self, pieces: Iterable[Content]) -> None:
+        """Put the last pieces on their way, which wait in files or are few; ``finish`` or ``break_off`` has to follow.
+
+        Nobody will ask what they cost. Raises ClientDisconnected, as ``send`` does.
+        """
+        if self.gone:
+            raise ClientDisconnected("the client has left")
+        self._pieces.extend(pieces)
 
     def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
@@ -205,7 +204,7 @@ class Outbox(Delivery):
             return False
         try:
             if self._file is None:
-                self._file = _UnnamedFile()
+                self._file = _unnamed_file()
                 self._growth = self._growth or Lock()
             descriptor, rest, offset = self._file.fileno(), memoryview(data), self._offset
             while rest:

@@ -14,7 +14,13 @@ class Readable(Protocol):
 
 
 class FileWrapper:
-    """``wsgi.file_wrapper``: an iterable over a file-like object's blocks (PEP 3333)."""
+    """``wsgi.file_wrapper``: an iterable over a file-like object's blocks (PEP 3333).
+
+    Where it is what the application returns, and wraps a regular file, the server sends the file from where it
+    stands to its end, or as much as Content-Length declares: by sendfile(2), while the thread does other work.
+    The application's status and fields are sent as they are. A Range field is the application's to understand: to
+    answer it with a part, the application says 206 and Content-Range, seeks, and declares the length of the part.
+    """
 
     def __init__(self, filelike: Readable, block_size: int = 64 * 1024) -> None:
         """``block_size`` is in bytes."""
