@@ -45,6 +45,16 @@ class Answer:
     ranges: int  # pieces that were in a file
 
 
+class PlainErrors:
+    """Answers errors as a site without pages of its own."""
+
+    def __init__(self, debug: bool) -> None:
+        self._debug = debug
+
+    def error_response(self, error: HTTPError, cause: BaseException | None) -> Response:
+        return error_response(error, cause if self._debug else None)
+
+
 def call(
     loop: TurnedLoop,
     application: WSGIApplication,
@@ -71,11 +81,7 @@ def call(
     receiver = Receiver(loop.pool)
     receiver.outbox.keep_alive = request.keep_alive
     job = make_call(application, request, "", request.path)
-
-    def answer(error: HTTPError, cause: BaseException | None) -> Response:
-        return error_response(error, cause if debug else None)
-
-    job.accept(receiver.outbox, inbox, SERVER, ("192.0.2.1", "4711"), answer)
+    job.accept(receiver.outbox, inbox, SERVER, ("192.0.2.1", "4711"), PlainErrors(debug))
     assert loop.pool.submit(job)
     return receiver
 

@@ -16,16 +16,16 @@ from wsgiref.validate import validator
 
 import pytest
 
-from aiowsgi.http.framing import error_response
 from aiowsgi.http.messages import HTTPError, Request
 from aiowsgi.site import scripts as scripts_module
 from aiowsgi.site.applications import ApplicationError
 from aiowsgi.site.router import Answer, Lookup
 from aiowsgi.site.scripts import Script, Scripts
 from aiowsgi.wsgi.application import Call
-from aiowsgi.wsgi.bridge import Outbox
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
+from tests.calls import PlainErrors
+from tests.turned_loop import Receiver
 
 _moments = itertools.count(1_600_000_000)
 
@@ -100,12 +100,9 @@ def get(scripts: Scripts, raw_path: str, prefix: str = "") -> bytes:
         found.run()
         found = found.answer()
     assert isinstance(found, Call)
-    outbox = Outbox(
-        Pool(0, 0, lambda release: None, lambda deliver: None), lambda outbox: None, 1 << 20, 1 << 20
-    )
-    found.accept(
-        outbox, None, server_environ("localhost", "80", "http", False), ("127.0.0.1", "1"), error_response
-    )
+    outbox = Receiver(Pool(0, 0, lambda release: None, lambda deliver: None)).outbox
+    server = server_environ("localhost", "80", "http", False)
+    found.accept(outbox, None, server, ("127.0.0.1", "1"), PlainErrors(False))
     found.run()
     answer = bytearray()
     while isinstance(piece := outbox.take(), bytes):

@@ -59,14 +59,14 @@ class Receiver:
     """Takes an answer as a connection does, and keeps it."""
 
     def __init__(self, pool: Pool, memory: int = 1 << 20, file: int = 1 << 30) -> None:
-        self.outbox = Outbox(pool, self._ready, memory, file)
+        self.outbox = Outbox(pool, self, memory, file)
         self.pieces: list[bytes] = []  # the content of each piece that was taken
         self.ranges = 0  # how many of them were in a file
         self.told = 0
         self.blocked = False  # the client takes nothing
         self.ended = False
 
-    def _ready(self, outbox: Outbox) -> None:
+    def outbox_ready(self, outbox: Outbox) -> None:
         assert outbox is self.outbox
         self.told += 1
         if not self.blocked:

@@ -106,6 +106,7 @@ class Parser:
         self._fast = fast
         self._request_lines = RequestLines()
         self._field_lines = FieldLines()
+        self._field = self._field_lines.__getitem__
 
     def head(self, data: bytes, start: int = 0) -> tuple[Request, ContentReader | None, int] | None:
         """Read the head at the beginning of ``data``.
@@ -184,11 +185,10 @@ class Parser:
             request.query,
             request.version,
         ) = self._request_lines[lines[0]]
-        known = self._field_lines
         field_lines = lines[1:-2]
-        fields = dict(map(known.__getitem__, field_lines))
+        fields = dict(map(self._field, field_lines))
         if len(fields) != len(field_lines):
-            pairs = [known[line] for line in field_lines]
+            pairs = [self._field(line) for line in field_lines]
             names = [name for name, _ in pairs]
             if names.count("HTTP_HOST") > 1 or names.count("CONTENT_LENGTH") > 1:
                 raise NotFast

@@ -28,7 +28,9 @@ from aiowsgi.wsgi.environ import Environ
 
 logger = logging.getLogger("aiowsgi.connection")
 
+# Names of their own, because to look one up in its Enum takes longer than a transition.
 IDLE, HEAD, ANSWERING, DISCARDING, CLOSING, CLOSED = State
+RECEIVED, REQUEST, ANSWERED, EARLY, CONTENT_END, LAST, LOST = Event
 
 # Content of a request that was answered early is read to its end, to keep the connection, up to so many bytes.
 DISCARD = 64 * 1024
@@ -101,7 +103,7 @@ class Connection(Receiving):
             self._log(499)  # as nginx calls it: the client closed the connection first
             if self._content is not None:
                 logger.info("%s: the client left in the middle of its content", self._request)
-        self._move(Event.LOST)
+        self._move(LOST)
         self._abandon()
         shared.connections.discard(self)
         if shared.draining and not shared.connections:
@@ -151,7 +153,7 @@ class Connection(Receiving):
             if found is None:
                 self._scanned = len(self._buffer)
                 if self.state == IDLE:
-                    self._move(Event.RECEIVED)
+                    self._move(RECEIVED)
                 break
             request, content, size = found
             data = self._buffer
@@ -174,7 +176,7 @@ class Connection(Receiving):
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
         """Answer ``request``, or see to it that it will be answered."""
-        self.state = after(self.state, Event.REQUEST)
+        self.state = after(self.state, REQUEST)
         self.deadline = NEVER
         self._request = request
         self._content = content
@@ -213,10 +215,10 @@ class Connection(Receiving):
         shared = self._shared
         if isinstance(answer, Call):
             limits = shared.limits
-            outbox = Outbox(shared.pool, self._outbox_ready, limits.response_memory, limits.response_file)
+            outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
             client = self._client or self._know_client()
-            answer.accept(outbox, self._inbox, self._server, client, shared.error_response)
+            answer.accept(outbox, self._inbox, self._server, client, shared)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         else:
@@ -272,12 +274,12 @@ class Connection(Receiving):
         if not keep_alive:
             self._last()
         elif self._content is not None:
-            self._move(Event.EARLY)
+            self._move(EARLY)
             data, self._buffer = self._buffer, b""
             if data:
                 self._receive_content(data)
         else:
-            self._move(Event.ANSWERED)
+            self._move(ANSWERED)
             self._request = UNREAD
 
     def _broken_off(self, status: int, reason: str = "") -> None:
@@ -324,7 +326,7 @@ class Connection(Receiving):
         self._transport.close()
 
     def _begin_closing(self) -> None:
-        self._move(Event.LAST)
+        self._move(LAST)
         if self._transport.get_write_buffer_size():
             self._await_client()
 

@@ -50,7 +50,7 @@ class Sending(Served):
 
     def _send_rest(self, rest: Sequence[Content], status: int, keep_alive: bool) -> None:
         """Send ``rest`` behind what was written, and no more: it goes the way of a thread's answer."""
-        outbox = self._outbox = Outbox(self._shared.pool, self._outbox_ready, 0, 0)
+        outbox = self._outbox = Outbox(self._shared.pool, self, 0, 0)
         outbox.status = status
         outbox.put(rest, keep_alive)
         self._flush()
@@ -80,7 +80,7 @@ class Sending(Served):
 
     # What an Outbox has.
 
-    def _outbox_ready(self, outbox: Outbox) -> None:
+    def outbox_ready(self, outbox: Outbox) -> None:
         if outbox is self._outbox and self._file is None:
             self._flush()
             if self._outbox is None:
@@ -112,6 +112,8 @@ class Sending(Served):
             transport.write(piece)
             if not ended:
                 outbox.took(piece)
+            elif not (outbox.pieces or self._write_paused):
+                break
         else:
             return
         if ended:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.http.framing import (
@@ -32,8 +32,11 @@ SMALL_FILE = 64 * 1024
 _warned: set[str] = set()
 
 
-# Makes the answer of an error; the exception behind it is for the operator's eyes.
-ErrorResponse = Callable[[HTTPError, BaseException | None], Response]
+class ErrorAnswers(Protocol):
+    """Who knows how this site answers an error."""
+
+    def error_response(self, error: HTTPError, cause: BaseException | None, /) -> Response:
+        """Return the answer; the exception behind it is for the operator's eyes. In any thread."""
 
 
 class ApplicationMistake(Exception):
@@ -52,7 +55,7 @@ class Call(Job):
         "_chunked",
         "_client",
         "_complete",
-        "_error_response",
+        "_error_answers",
         "_head",
         "_inbox",
         "_keep_alive",
@@ -89,14 +92,14 @@ class Call(Job):
         inbox: Inbox | None,
         server: Environ,
         client: tuple[str, str],
-        error_response: ErrorResponse,
+        error_answers: ErrorAnswers,
     ) -> None:
         """Take what the connection knows. On the loop."""
         self._outbox = outbox
         self._inbox = inbox
         self._server = server
         self._client = client
-        self._error_response = error_response
+        self._error_answers = error_answers
 
     def run(self) -> None:
         """Call the application and send what it gives. In a pool thread."""
@@ -156,7 +159,7 @@ class Call(Job):
             self._send_error(HTTPError(500), error)
 
     def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
-        response = self._error_response(error, cause)
+        response = self._error_answers.error_response(error, cause)
         data, _ = render(response, self._request, self._outbox.keep_alive)
         self._outbox.status = response.status
         self._finish(data, self._outbox.keep_alive)

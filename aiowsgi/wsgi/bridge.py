@@ -2,12 +2,12 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
 from threading import Event, Lock
-from typing import IO
+from typing import IO, Protocol
 
 from aiowsgi.http.messages import Content, FileRange
 from aiowsgi.wsgi.descriptor import Descriptor
@@ -91,6 +91,13 @@ class Inbox:
 # The lock is for what is more, a range that grows; most answers need no file, and none.
 
 
+class Receiver(Protocol):
+    """Who takes what an Outbox has."""
+
+    def outbox_ready(self, outbox: "Outbox", /) -> None:
+        """There is something to take. Called on the loop."""
+
+
 class Outbox(Delivery):
     """An answer's bytes on their way from a pool thread to the connection."""
 
@@ -100,11 +107,10 @@ class Outbox(Delivery):
         "_growth",
         "_memory",
         "_offset",
-        "_pieces",
         "_pool",
         "_ranges_made",
         "_ranges_taken",
-        "_ready",
+        "_receiver",
         "_room",
         "_sent",
         "_taken",
@@ -113,16 +119,17 @@ class Outbox(Delivery):
         "ended",
         "gone",
         "keep_alive",
+        "pieces",
         "status",
     )
 
-    def __init__(self, pool: Pool, ready: Callable[["Outbox"], None], memory: int, file: int) -> None:
-        """``ready`` is called on the loop when there is something to take; ``memory`` and ``file`` are bytes."""
+    def __init__(self, pool: Pool, receiver: Receiver, memory: int, file: int) -> None:
+        """``memory`` and ``file`` are in bytes."""
         self._pool = pool
-        self._ready = ready
+        self._receiver = receiver
         self._memory = memory
         self._file_limit = file
-        self._pieces: deque[bytes | FileRange] = deque()
+        self.pieces: deque[Content] = deque()  # that wait to be taken
         self._growth: Lock | None = None
         self._room: Event | None = None
         self._file: Descriptor | None = None
@@ -151,7 +158,7 @@ class Outbox(Delivery):
         if held > self._memory:
             self._send_far_behind(data)
         else:
-            self._pieces.append(data)
+            self.pieces.append(data)
             self._sent += len(data) + _OVERHEAD
         if not self._told:
             self._tell()
@@ -163,7 +170,7 @@ class Outbox(Delivery):
         """
         if self.gone:
             raise ClientDisconnected("the client has left")
-        self._pieces.extend(pieces)
+        self.pieces.extend(pieces)
 
     def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
@@ -171,7 +178,7 @@ class Outbox(Delivery):
             if self._sent - self._taken > self._memory:
                 self.send(data)
             else:
-                self._pieces.append(data)  # and nobody will ask what it costs
+                self.pieces.append(data)  # and nobody will ask what it costs
         self.keep_alive = keep_alive
         self.ended = True
         if not self._told:
@@ -191,7 +198,7 @@ class Outbox(Delivery):
             self._sent += len(data)
         else:
             self._wait_for_room()
-            self._pieces.append(data)
+            self.pieces.append(data)
             self._sent += len(data) + _OVERHEAD
 
     def _spool(self, data: bytes) -> bool:
@@ -215,14 +222,14 @@ class Outbox(Delivery):
         assert self._growth is not None
         with self._growth:
             try:
-                last = self._pieces[-1]
+                last = self.pieces[-1]
             except IndexError:  # the loop has taken them all
                 last = None
             # Small pieces join the range that still waits, so that their number has no weight.
             if isinstance(last, FileRange) and last.offset + last.count == self._offset:
                 last.count += len(data)
             else:
-                self._pieces.append(FileRange(self._file, self._offset, len(data)))
+                self.pieces.append(FileRange(self._file, self._offset, len(data)))
                 self._ranges_made += 1
         self._offset = offset
         return True
@@ -239,13 +246,13 @@ class Outbox(Delivery):
     def deliver(self) -> None:
         """Tell the connection."""
         self._told = False
-        self._ready(self)
+        self._receiver.outbox_ready(self)
 
     def take(self) -> bytes | FileRange | None:
         """Return the next piece, None when there is none now. Its cost stays counted until ``took``."""
-        if not self._pieces:
+        if not self.pieces:
             return None
-        piece = self._pieces.popleft()
+        piece = self.pieces.popleft()
         if self._growth is not None:
             with self._growth:
                 pass  # the thread may have found it at the end, and be making it longer
@@ -253,7 +260,7 @@ class Outbox(Delivery):
 
     def put(self, pieces: Iterable[bytes | FileRange], keep_alive: bool) -> None:
         """Put a whole ready answer's content on its way, from the loop itself."""
-        self._pieces.extend(pieces)
+        self.pieces.extend(pieces)
         self.keep_alive = keep_alive
         self.ended = True
 
