@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from aiowsgi.http import framing
 from aiowsgi.http.framing import (
-    Head,
     chunk,
     error_response,
     field_lines,
     has_no_content,
+    read_head,
     render,
 )
 from aiowsgi.http.memo import Memo
@@ -50,7 +50,7 @@ def rendered(
     keep_alive: bool = True,
     to: Request | None = None,
 ) -> tuple[bytes, bool, bool]:
-    head, keep_alive, chunked = Head(status, list(fields)).render(to or request(), length, keep_alive)
+    head, keep_alive, chunked = read_head(status, list(fields)).render(to or request(), length, keep_alive)
     return undated(head), keep_alive, chunked
 
 
@@ -69,7 +69,7 @@ def test_a_head_is_status_fields_ours_and_length() -> None:
 
 def test_the_date_is_now() -> None:
     before = int(time())
-    head, _, _ = Head("200 OK", []).render(request(), 0, True)
+    head, _, _ = read_head("200 OK", []).render(request(), 0, True)
     match = _is_date.search(head)
     assert match is not None
     assert before <= parsedate_to_datetime(match[0].decode()).timestamp() <= time()
@@ -182,7 +182,7 @@ def test_an_application_may_say_nothing_else_of_it(value: str) -> None:
     ],
 )
 def test_hop_by_hop_fields_are_dropped_and_told(name: str) -> None:
-    head = Head("200 OK", [("X-A", "b"), (name, "chunked"), ("X-C", "d")])
+    head = read_head("200 OK", [("X-A", "b"), (name, "chunked"), ("X-C", "d")])
     assert list(head.dropped) == [name]
     assert undated(head.render(request(), 5, True)[0]) == (
         b"HTTP/1.1 200 OK\r\nX-A: b\r\nX-C: d\r\n" + OWN + LENGTH + b"\r\n"
@@ -194,12 +194,12 @@ def test_hop_by_hop_fields_are_dropped_and_told(name: str) -> None:
     [("close", []), ("Keep-Alive", []), ("close, Upgrade", ["Connection"]), ("", ["Connection"])],
 )
 def test_nothing_is_told_of_a_connection_field_that_was_obeyed(value: str, dropped: list[str]) -> None:
-    assert list(Head("200 OK", [("Connection", value)]).dropped) == dropped
+    assert list(read_head("200 OK", [("Connection", value)]).dropped) == dropped
 
 
 @pytest.mark.parametrize(("value", "length"), [("0", 0), ("5", 5), ("0005", 5), ("9" * 18, 10**18 - 1)])
 def test_a_declared_length_is_taken_out_and_told(value: str, length: int) -> None:
-    head = Head("200 OK", [("content-length", value)])
+    head = read_head("200 OK", [("content-length", value)])
     assert head.content_length == length
     assert (
         undated(head.render(request(), 7, True)[0])
@@ -208,7 +208,7 @@ def test_a_declared_length_is_taken_out_and_told(value: str, length: int) -> Non
 
 
 def test_no_length_is_declared_where_none_is() -> None:
-    assert Head("200 OK", [("X-Content-Length", "5")]).content_length is None
+    assert read_head("200 OK", [("X-Content-Length", "5")]).content_length is None
 
 
 # What must not reach the wire.
@@ -222,13 +222,13 @@ def test_no_length_is_declared_where_none_is() -> None:
 )
 def test_a_length_that_is_no_number_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="PEP 3333"):
-        Head("200 OK", [("Content-Length", value)])
+        read_head("200 OK", [("Content-Length", value)])
 
 
 @pytest.mark.parametrize("second", ["5", "6"])
 def test_a_second_length_is_refused(second: str) -> None:
     with pytest.raises(ValueError, match="one Content-Length"):
-        Head("200 OK", [("Content-Length", "5"), ("content-length", second)])
+        read_head("200 OK", [("Content-Length", "5"), ("content-length", second)])
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_second_length_is_refused(second: str) -> None:
 def test_a_bad_status_is_refused(status: Any) -> None:
     for _ in range(3):
         with pytest.raises(ValueError, match="PEP 3333 asks for a status"):
-            Head(status, [])
+            read_head(status, [])
 
 
 BAD_FIELDS: list[Any] = [
@@ -267,13 +267,13 @@ BAD_FIELDS: list[Any] = [
 def test_a_bad_field_is_refused(field: Any) -> None:
     for _ in range(3):
         with pytest.raises(ValueError, match="PEP 3333 asks for"):
-            Head("200 OK", [("X-A", "b"), field])
+            read_head("200 OK", [("X-A", "b"), field])
 
 
 @pytest.mark.parametrize("fields", [(), (("X", "b"),), {"X": "b"}, {"X": "b"}.items(), iter([]), "", None])
 def test_fields_that_are_no_list_are_refused(fields: Any) -> None:
     with pytest.raises(ValueError, match="PEP 3333 asks for header fields as a list"):
-        Head("200 OK", fields)
+        read_head("200 OK", fields)
 
 
 def read_answer(data: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
@@ -299,7 +299,7 @@ def test_a_client_reads_what_the_application_said_or_nothing_is_sent(
     status: str, fields: list[Field]
 ) -> None:
     try:
-        head, _, _ = Head(status, fields).render(request(), 0, True)
+        head, _, _ = read_head(status, fields).render(request(), 0, True)
     except ValueError:
         return
     assert head.count(b"\r\n\r\n") == 1
@@ -328,7 +328,7 @@ def _remembered() -> str:
 )
 def test_secrets_and_long_lines_are_not_remembered(field: Field) -> None:
     for _ in range(4):
-        Head("200 Remembered", [("X-Remembered", "b"), field])
+        read_head("200 Remembered", [("X-Remembered", "b"), field])
         field_lines([("X-Remembered-Too", "b"), field])
     assert "200 Remembered" in _remembered()
     assert "X-Remembered" in _remembered()
@@ -338,7 +338,7 @@ def test_secrets_and_long_lines_are_not_remembered(field: Field) -> None:
 
 def test_a_long_status_is_not_remembered() -> None:
     for _ in range(4):
-        Head("200 SECRET" + "a" * 64, [])
+        read_head("200 SECRET" + "a" * 64, [])
     assert "SECRET" not in _remembered()
 
 

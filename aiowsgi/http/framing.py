@@ -10,6 +10,7 @@ from html import escape
 from http import HTTPStatus
 from time import time
 from traceback import format_exception
+from typing import Any
 
 from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
 from aiowsgi.http.memo import Memo
@@ -26,8 +27,12 @@ _is_value = re.compile(VALUE).fullmatch
 _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
-# What the name of a field means to framing. _DATE and _SERVER are bits, for a response may have both.
-_PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP = 0, 1, 2, 4, 8
+# What a field means to framing, in bits: _DATE and _SERVER, for a response may have both, and _ONCE for a line that
+# must not be remembered.
+_PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP, _ONCE = 0, 1, 2, 4, 8, 16
+
+# Bytes past which a memo keeps nothing: what is longer hardly ever comes twice.
+_LONGEST_KNOWN_STATUS, _LONGEST_KNOWN_LINE, _LONGEST_KNOWN_HEAD = 64, 256, 1024
 
 # PEP 3333, "Other HTTP Features": an application must not use these; they belong to the connection.
 _KINDS = {
@@ -66,8 +71,9 @@ class _FieldLines(Memo[Field, tuple[bytes, int]]):
         if kind == _CONTENT_LENGTH and _is_content_length(value) is None:
             raise ValueError(f"PEP 3333 asks for a Content-Length of digits only, not {value!r}")
         line = f"{name}: {value}\r\n".encode("latin-1")
-        if len(line) <= 256 and SECRET.search(name) is None:
-            self.remember(key, (line, kind))
+        if len(line) > _LONGEST_KNOWN_LINE or SECRET.search(name) is not None:
+            return line, kind | _ONCE
+        self.remember(key, (line, kind))
         return line, kind
 
 
@@ -81,7 +87,7 @@ class _StatusLines(Memo[str, tuple[bytes, int]]):
                 f" without control characters; {key!r} is none"
             )
         line = f"HTTP/1.1 {key}\r\n".encode("latin-1"), int(key[:3])
-        if len(key) <= 64:
+        if len(key) <= _LONGEST_KNOWN_STATUS:
             self.remember(key, line)
         return line
 
@@ -113,50 +119,51 @@ def field_lines(fields: Iterable[Field]) -> bytes:
 
 
 class Head:
-    """What an application said to start_response, checked and rendered, before the length is known.
+    """A status and fields, checked and rendered, before the content's length is known. It never changes.
 
     Raises ValueError, in the words of PEP 3333, for a status or a field that must not reach the wire.
     """
 
-    __slots__ = ("_lines", "code", "content_length", "dropped", "keep_alive")
+    __slots__ = ("_lines", "_meaning", "code", "content_length", "dropped", "keep_alive")
 
     content_length: int | None
 
-    def __init__(self, status: str, fields: Sequence[Field]) -> None:
-        if not isinstance(fields, list):
-            raise ValueError(f"PEP 3333 asks for header fields as a list, not {type(fields).__name__}")
+    def __init__(self, status: str, fields: Iterable[Field]) -> None:
         status_line, self.code = _status_lines[status]
         self.content_length = None
         self.keep_alive = True
-        self.dropped: Sequence[str] = ()
-        self._lines = lines = [status_line]
-        own = _PLAIN
+        self.dropped: list[str] = []
+        lines = [status_line]
+        self._meaning = _PLAIN if len(status) <= _LONGEST_KNOWN_STATUS else _ONCE  # and that of all fields
         for field in fields:
             try:
                 line, kind = _field_lines[field]
-            except TypeError:
+            except TypeError:  # nothing that a dict takes as a key
                 raise ValueError(
                     f"PEP 3333 asks for header fields as (name, value) tuples of str, not {field!r}"
                 ) from None
-            if kind == _PLAIN:
-                lines.append(line)
-            elif kind <= _SERVER:
-                lines.append(line)
-                own |= kind
-            elif kind == _HOP_BY_HOP:
+            self._meaning |= kind
+            if kind & _HOP_BY_HOP:
                 self._drop(*field)
+            elif not kind & _CONTENT_LENGTH:
+                lines.append(line)
             elif self.content_length is None:
                 self.content_length = int(field[1])
             else:
                 raise ValueError("PEP 3333 asks for one Content-Length, and this response has two")
-        lines.append(_date_and_server(own))
+        self._lines = b"".join(lines)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it may be remembered."""
+        return not self._meaning & _ONCE and len(self._lines) <= _LONGEST_KNOWN_HEAD
 
     def _drop(self, name: str, value: str) -> None:
         options = tokens(value) if name.lower() == "connection" else []
         if "close" in options:
             self.keep_alive = False
         if options != ["close"] and options != ["keep-alive"]:
-            self.dropped = (*self.dropped, name)
+            self.dropped.append(name)
 
     def render(self, request: Request, length: int | None, keep_alive: bool) -> tuple[bytes, bool, bool]:
         """Return the head's bytes, whether the connection is kept alive, and whether content is chunked.
@@ -164,29 +171,45 @@ class Head:
         ``length`` is the content's number of bytes where it is known (RFC 9112 section 6.3, and section 9.3
         for the connection).
         """
-        lines = self._lines
+        start = self._lines + _date_and_server(self._meaning & (_DATE | _SERVER))
         keep_alive = keep_alive and self.keep_alive
         chunked = False
-        if (
-            keep_alive
-            and length is not None
-            and request.version == "HTTP/1.1"
-            and self.code not in (204, 304)
-        ):
-            lines.append(b"Content-Length: %d\r\n\r\n" % length)  # what most heads end with
-            return b"".join(lines), True, False
         if self.code == 204 or self.code == 304:
             pass
         elif length is not None:
-            lines.append(b"Content-Length: %d\r\n" % length)
+            if keep_alive and request.version == "HTTP/1.1":
+                return b"%bContent-Length: %d\r\n\r\n" % (start, length), True, False  # as most are
+            start += b"Content-Length: %d\r\n" % length
         elif request.method != "HEAD":
             chunked = request.version == "HTTP/1.1"
             if chunked:
-                lines.append(b"Transfer-Encoding: chunked\r\n")
+                start += b"Transfer-Encoding: chunked\r\n"
             else:
                 keep_alive = False
-        lines.append(_end_of_head(request, keep_alive))
-        return b"".join(lines), keep_alive, chunked
+        return start + _end_of_head(request, keep_alive), keep_alive, chunked
+
+
+class _Heads(Memo[tuple[Any, ...], Head]):
+    """(status, field, field, ...) -> the Head: as lines repeat, whole heads do."""
+
+    def __missing__(self, key: tuple[Any, ...]) -> Head:
+        head = Head(key[0], key[1:])
+        if head.lasting:
+            self.remember(key, head)
+        return head
+
+
+_heads = _Heads()
+
+
+def read_head(status: str, fields: Sequence[Field]) -> Head:
+    """Return the Head of what an application said to start_response. Raises ValueError as Head does."""
+    if not isinstance(fields, list):
+        raise ValueError(f"PEP 3333 asks for header fields as a list, not {type(fields).__name__}")
+    try:
+        return _heads[(status, *fields)]
+    except TypeError:
+        return Head(status, fields)  # which tells what is wrong
 
 
 def has_no_content(request: Request, code: int) -> bool:

@@ -12,6 +12,7 @@ from aiowsgi.http.framing import (
     Head,
     chunk,
     has_no_content,
+    read_head,
     render,
 )
 from aiowsgi.http.messages import Content, Field, HTTPError, Request, Response
@@ -179,7 +180,7 @@ class Call(Job):
         elif self._head is not None:
             raise ApplicationMistake("PEP 3333 asks for exc_info when start_response is called a second time")
         try:
-            self._head = Head(status, headers)
+            self._head = read_head(status, headers)
         except ValueError as error:
             raise ApplicationMistake(str(error)) from None
         return self.write

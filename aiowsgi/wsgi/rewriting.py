@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from wsgiref.types import WSGIApplication
 
-from aiowsgi.http.framing import LAST_CHUNK, Head, chunk
+from aiowsgi.http.framing import LAST_CHUNK, Head, chunk, read_head
 from aiowsgi.http.messages import Content, Field, Parts, Request
 from aiowsgi.http.negotiation import IDENTITY, choose
 from aiowsgi.wsgi.application import ApplicationMistake, Call, ExcInfo, Write
@@ -79,7 +79,7 @@ class RewritingCall(Call):
             named = [field for field in headers if field[0].lower() in FILE_FIELDS]
             if named:
                 self._fields = [field for field in headers if field not in named]
-                self._head = Head(status, self._fields)
+                self._head = read_head(status, self._fields)
                 if self._head.code == 200:
                     self._named = named[0]
         return write
@@ -155,7 +155,7 @@ class RewritingCall(Call):
     def _send_stand_in(self, named: Field) -> None:
         assert self._rules.files is not None
         stand_in = self._rules.files.stand_in(self._request, named, self._fields)
-        head, content = Head(stand_in.status, stand_in.fields), stand_in.content
+        head, content = read_head(stand_in.status, stand_in.fields), stand_in.content
         if isinstance(content, bytes):
             super()._send_all(head, content)
         else:
@@ -174,15 +174,15 @@ class RewritingCall(Call):
             return head, None
         chosen = choose(self._request.fields.get("HTTP_ACCEPT_ENCODING"), rules.names)
         if chosen is None or chosen == IDENTITY:
-            return Head(self._status, varying(self._fields)), None
-        return Head(self._status, coded(self._fields, chosen)), rules.codings[chosen]
+            return read_head(self._status, varying(self._fields)), None
+        return read_head(self._status, coded(self._fields, chosen)), rules.codings[chosen]
 
     def _as_the_client_knows(self, head: Head) -> Head:
         """Return the head of a 304 with the ETag under which the coded answer was sent (RFC 9111 section 4.3.4)."""
         fields = weakened(self._fields)
         weak = next((value for name, value in fields if name.lower() == "etag"), None)
         if weak is not None and weak in self._request.fields.get("HTTP_IF_NONE_MATCH", ""):
-            return Head(self._status, fields)
+            return read_head(self._status, fields)
         return head
 
     def _within_declared(self, data: bytes) -> tuple[bytes, int]:
