@@ -124,12 +124,13 @@ class Head:
     Raises ValueError, in the words of PEP 3333, for a status or a field that must not reach the wire.
     """
 
-    __slots__ = ("_lines", "_meaning", "code", "content_length", "dropped", "keep_alive")
+    __slots__ = ("_lines", "_meaning", "code", "content_length", "dropped", "ends_answer", "keep_alive")
 
     content_length: int | None
 
     def __init__(self, status: str, fields: Iterable[Field]) -> None:
         status_line, self.code = _status_lines[status]
+        self.ends_answer = self.code == 204 or self.code == 304  # whatever the fields say
         self.content_length = None
         self.keep_alive = True
         self.dropped: list[str] = []
@@ -174,7 +175,7 @@ class Head:
         start = self._lines + _date_and_server(self._meaning & (_DATE | _SERVER))
         keep_alive = keep_alive and self.keep_alive
         chunked = False
-        if self.code == 204 or self.code == 304:
+        if self.ends_answer:
             pass
         elif length is not None:
             if keep_alive and request.version == "HTTP/1.1":

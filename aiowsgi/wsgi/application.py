@@ -245,7 +245,8 @@ class Call(Job):
             if complete:
                 # One piece more than there may be, to let the application end by itself; PEP 3333: stop then.
                 return
-        self._end()
+        if not self._complete:
+            self._end()
 
     def _send_whole(self, pieces: list[bytes] | tuple[bytes, ...]) -> None:
         """Send a body that is all there, so that its length is known without being declared."""
@@ -274,10 +275,10 @@ class Call(Job):
             self._warn_of(head.dropped)
         start, keep_alive, _ = head.render(request, len(data), outbox.keep_alive)
         self._started = self._complete = True
-        if not has_no_content(request, head.code):
-            self._left = 0
-            start += data
-        outbox.finish(start, keep_alive)
+        self._left = 0
+        if request.method == "HEAD" or head.ends_answer:
+            data, self._left = b"", None
+        outbox.finish(start + data, keep_alive)
 
     def _start(self, head: Head, data: bytes) -> None:
         """Send the head with the first piece of content."""

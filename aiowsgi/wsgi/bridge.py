@@ -182,7 +182,8 @@ class Outbox(Delivery):
         self.keep_alive = keep_alive
         self.ended = True
         if not self._told:
-            self._tell()
+            self._told = True
+            self._pool.hand_over(self)
 
     def break_off(self) -> None:
         """End an answer that cannot be completed: the client is to see that something is missing."""
