@@ -1,13 +1,20 @@
 """A site's own pages for errors: which answer carries one, and what it says."""
 
+from contextlib import ExitStack
 from pathlib import Path
+from select import select
+from threading import Event
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
 from aiowsgi.http.messages import Response
 from aiowsgi.site.errorpages import STATUSES
 from aiowsgi.site.router import Lookup
+from tests.server import RunningServer
 from tests.static_site import DATE, LARGE, Site, content, fields, no_descriptor_left
+from tests.thread_server import Peer, get, serving
+from tests.wire_client import WAIT
 
 
 @pytest.fixture
@@ -130,3 +137,51 @@ def test_a_late_look_does_not_undo_a_newer_one(site: Site) -> None:
     answer = late.answer()
     assert isinstance(answer, Response)
     assert content(answer) == b"newer"
+
+
+# Errors that are not the root's own.
+
+
+def failing(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    raise ValueError("SECRET")
+
+
+def test_an_application_that_fails_has_the_page_of_the_root(site: Site) -> None:
+    with serving(failing, html=str(site.root)) as server, Peer(server.server_address) as peer:
+        answer = peer.get("/page")
+        assert (answer.status, answer.content) == (500, b"own 500")
+
+
+def test_whoever_debugs_sees_the_traceback_instead(site: Site) -> None:
+    with serving(failing, html=str(site.root), debug=True) as server, Peer(server.server_address) as peer:
+        answer = peer.get("/page")
+        assert answer.status == 500
+        assert b"SECRET" in answer.content
+
+
+def test_where_no_mount_answers_the_page_is_the_roots(site: Site) -> None:
+    with (
+        RunningServer("--html", str(site.root), "--static", f"/files={site.root}", "--try-files") as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        answer = peer.get("/files/none")
+        assert (answer.status, answer.content) == (404, b"own 404")
+
+
+def test_a_full_queue_has_the_page_of_503(site: Site) -> None:
+    hold = Event()
+
+    def waiting(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        hold.wait(WAIT)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    with serving(waiting, html=str(site.root), threads=1, max_queue=1) as server, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.server_address)) for _ in range(4)]
+        for peer in peers:
+            peer.send(get("/page"))
+        # One is being answered and one waits, so two at least are refused.
+        refused = select([peer.socket for peer in peers], [], [], WAIT)[0][0]
+        answer = next(peer for peer in peers if peer.socket is refused).answer()
+        assert (answer.status, answer.content, answer.fields["retry-after"]) == (503, b"own 503", "1")
+        hold.set()
