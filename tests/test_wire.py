@@ -352,3 +352,26 @@ def test_curl_on_a_unix_socket(loop: str, tmp_path: Path) -> None:
             peer.send(get("/1") + get("/2"))
             assert peer.answer().content == b"GET /1 ."
             assert peer.answer().content == b"GET /2 ."
+
+
+def test_nothing_is_written_to_a_client_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio's transport says so each time, and a stream has thousands of pieces."""
+    gone = Event()
+
+    def stream(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"first"
+        gone.wait(WAIT)
+        while True:
+            yield b"more"
+
+    with serving(stream, loop="asyncio") as server:
+        with Peer(server.server_address) as peer:
+            peer.send(get("/"))
+            peer.until(b"first")
+            peer.reset()
+            gone.set()
+        with Peer(server.server_address) as peer:
+            peer.send(get("/"))
+            peer.until(b"first")
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

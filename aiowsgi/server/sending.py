@@ -98,9 +98,8 @@ class Sending(Served):
         """Write what the Outbox has, as long as the transport takes it."""
         outbox, transport = self._outbox, self._transport
         assert outbox is not None
-        if transport.is_closing():
-            return
-        while not self._write_paused:
+        # Looked at for each piece: asyncio's transport finds out while it writes that the client is gone.
+        while not self._write_paused and not transport.is_closing():
             ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
             piece = outbox.take()
             if piece is None:
