@@ -16,9 +16,11 @@ Ranking = tuple[int, ...]
 # A browser's field has 25 characters.
 _LONGEST = 256
 
-# RFC 9110 sections 8.4.1 and 12.4.2. One quantifier for each place, and none may give back what it took.
+# RFC 9110 sections 8.4.1 and 12.4.2. One quantifier for each place, and blanks are not given back. A group must
+# not be possessive: some releases of CPython 3.11 and 3.12 then match what does not, now and then
+# (python/cpython issues 101955 and 106052).
 _is_coding = re.compile(
-    r"([!#$%&'*+.^_`|~0-9a-z-]++)(?:[ \t]*+;[ \t]*+q=(0(?:\.[0-9]{0,3}+)?+|1(?:\.0{0,3}+)?+))?+"
+    r"([!#$%&'*+.^_`|~0-9a-z-]++)(?:[ \t]*+;[ \t]*+q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 ).fullmatch
 
 _UNENCODED: Ranking = (0, 0, 0, 1)
