@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 
 from aiowsgi.config import SETTINGS, ConfigError, Setting, load
+from aiowsgi.config.values import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.serving import run
 from aiowsgi.site.compress import Report, Result, Task, compressed, tasks
 from aiowsgi.version import __version__
-from aiowsgi.wsgi.parallel import processors
 
 _SUMMARY = """\
 Serve WSGI applications, .py scripts and files.

@@ -6,7 +6,8 @@ from threading import Barrier, Event, active_count
 
 import pytest
 
-from aiowsgi.wsgi.parallel import in_threads, processors
+from aiowsgi.config.values import processors
+from aiowsgi.wsgi.parallel import in_threads
 
 
 def test_each_item_is_worked_on_once() -> None:

@@ -44,11 +44,13 @@ def _count(text: str) -> int:
     return int(_matched("0*[1-9][0-9]{0,8}", text)[0])
 
 
-def _workers(text: str) -> int:
-    if text != "auto":
-        return _count(text)
-    # The processors this process may use: in a container fewer than the machine has.
+def processors() -> int:
+    """Return how many processors this process may use: in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(text: str) -> int:
+    return processors() if text == "auto" else _count(text)
 
 
 _SHIFTS = {"G": 30, "M": 20, "K": 10, "": 0}
