@@ -1,6 +1,8 @@
 """Every setting once: command line, file, environment and documentation are derived from here."""
 
-from aiowsgi.config.settings import SETTINGS, Config, Files, Limits, Setting, Timeouts, settings_page
+from aiowsgi.config.page import settings_page
+from aiowsgi.config.parts import Files, Limits, Timeouts
+from aiowsgi.config.settings import SETTINGS, Config, Setting
 from aiowsgi.config.sources import ConfigError, load
 
 __all__ = [

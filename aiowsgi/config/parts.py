@@ -1,0 +1,48 @@
+"""What the parts of the server get of the settings: each a few of them, never all."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may use up; sizes in bytes."""
+
+    request_line: int = 8 * 1024
+    head: int = 64 * 1024
+    fields: int = 100
+    content: int = 128 * 1024 * 1024
+    content_memory: int = 256 * 1024  # a request's content past this goes on in a temporary file
+    response_memory: int = 1024 * 1024  # a response its client is slow to take, the same
+    response_file: int = 1024 * 1024 * 1024  # and past this its thread waits
+    pipelined: int = 64 * 1024  # bytes read ahead of the request that is being answered
+    queue: int = 1000  # requests waiting for a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a connection may stay in a state without progress, in seconds."""
+
+    keep_alive: float = 75.0
+    head: float = 20.0
+    transfer: float = 60.0
+    linger: float = 5.0
+    graceful: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How the files of a folder are served; the settings of the same names."""
+
+    charset: str = "utf-8"
+    nosniff: bool = True
+    media_types: tuple[tuple[str, str], ...] = ()  # extension and type
+    cache_control: str = "no-cache"
+    headers: tuple[tuple[str, str, str], ...] = ()  # pattern, name and value, "" for none
+    spa: bool = False
+    autoindex: bool = False
+    follow_links: bool = False
+    # Sources, secrets, databases, and what editors and patch leave.
+    refused: tuple[str, ...] = (
+        *("*.py", "*.pyc", "*.pyi", "*.pyo", "*.pyw", "*.env", "*.sqlite3"),
+        *("*~", "*.bak", "*.swp", "*.orig", "*.rej", "#*#"),
+    )
