@@ -1,26 +1,14 @@
 """Hypothesis strategies for what a client may send: requests, what is nearly one, and anything."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from aiowsgi.http.messages import Request
+from tests.reading import cgi_fields
 from tests.wire_corpus import INVALID, VALID
-
-
-def cgi_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Name, drop and join fields as a Request must have them."""
-    fields: dict[str, list[str]] = {}
-    for raw_name, value in headers:
-        name = raw_name.decode().lower()
-        if name not in ("proxy", "transfer-encoding") and "_" not in name:
-            key = name.replace("-", "_").upper()
-            prefix = "" if name in ("content-type", "content-length") else "HTTP_"
-            fields.setdefault(prefix + key, []).append(value.decode("latin-1"))
-    return {key: ("; " if key == "HTTP_COOKIE" else ", ").join(values) for key, values in fields.items()}
-
 
 # Requests.
 
