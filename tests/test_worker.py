@@ -20,6 +20,7 @@ import pytest
 
 from aiowsgi.config import Config
 from aiowsgi.http.messages import Request
+from aiowsgi.observe.accesslog import open_log
 from aiowsgi.server.listeners import close_listeners, open_listeners
 from aiowsgi.server.shared import Served
 from aiowsgi.server.worker import Worker
@@ -45,7 +46,8 @@ class Running:
         self.ready = Event()
 
     def __enter__(self) -> Self:
-        self.worker = Worker(self.config, self.listeners, self.router)
+        self.log = None if self.config.access_log is None else open_log(self.config.access_log)
+        self.worker = Worker(self.config, self.listeners, self.router, self.log)
         self.thread = Thread(target=self.worker.run, args=(self.ready.set, self.life))
         self.thread.start()
         assert self.ready.wait(WAIT)
@@ -55,6 +57,8 @@ class Running:
         self.worker.stop()
         self.join()
         close_listeners(self.listeners)
+        if self.log is not None:
+            os.close(self.log)
 
     @contextmanager
     def again(self) -> Iterator[None]:

@@ -108,6 +108,26 @@ class Config:
     parser: str = _setting(
         _SERVER, values.PARSER, "auto", "Parse requests on the fast road where it can, or with h11 alone."
     )
+    user: str | None = _setting(
+        _SERVER,
+        values.ACCOUNT,
+        None,
+        "Run the workers as this user, of its own group unless --group says otherwise; by default as whoever starts"
+        " the server, who need not be root: only a port below 1024 needs that.",
+    )
+    group: str | None = _setting(
+        _SERVER,
+        values.ACCOUNT,
+        None,
+        "Run the workers as this group; socket files and new logs are its own, too.",
+    )
+    umask: int | None = _setting(
+        _SERVER,
+        values.UMASK,
+        None,
+        "Rights that new files and socket files do not have: 007 lets a proxy of the same group connect. By default"
+        " those of whoever starts the server, most often 022.",
+    )
 
     access_log: str | None = _setting(
         _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"

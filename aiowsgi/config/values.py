@@ -189,6 +189,11 @@ LEVEL = _choice("LEVEL", ("debug", "info", "warning", "error", "critical"))
 LOOPS = ("uvloop", "asyncio") if find_spec("uvloop") else ("asyncio",)
 LOOP = _choice("uvloop|asyncio", LOOPS)
 PARSER = _choice("auto|h11", ("auto", "h11"))
+ACCOUNT = Kind("NAME|NUMBER", "a name or a number", lambda text: _matched(r"[^:\0]+", text)[0], (str, int))
+# A file has it as text, too: what is 027 here would be 27 in a TOML file, and 23 there is 0o27.
+UMASK = Kind(
+    "OCTAL", 'an octal number up to 777, as in "027"', lambda text: int(_matched("0?[0-7]{1,3}", text)[0], 8)
+)
 CHARSET = Kind(
     "NAME", 'the name of a charset, as in "utf-8"', lambda text: _matched(rf"(?:{_TOKEN})?", text)[0]
 )

@@ -1,5 +1,6 @@
 """What the layers hand to each other: Request, Response, FileRange, and HTTPError, which carries an answer."""
 
+import codecs
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Protocol
@@ -28,10 +29,13 @@ class HTTPError(Exception):
 # Characters of a method or a target that are told in a line of the error log.
 LONGEST_TOLD = 200
 
+# Found now: it is a module of Python's library, which a worker that has dropped its rights may not be able to read.
+_escape = codecs.getencoder("unicode_escape")
+
 
 def printable(text: str) -> str:
     """Return a client's ``text`` in ASCII, with nothing in it that ends the line or commands a terminal."""
-    return text.encode("unicode_escape").decode("ascii")
+    return _escape(text)[0].decode("ascii")
 
 
 def shortened(text: str) -> str:

@@ -1,6 +1,8 @@
 """The access log: a line for each request in the combined format, and the seconds it took."""
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Sequence
 from time import gmtime, strftime, time
 
@@ -16,6 +18,25 @@ LONGEST_VALUE = 1024
 def _quoted(text: str) -> str:
     """Return a client's text in quotes, with nothing in it that ends them."""
     return '"' + printable(text).replace('"', '\\"') + '"'
+
+
+def open_log(path: str, own: Callable[[int], None] | None = None) -> int:
+    """Return a descriptor that lines can be written to, its caller's to close; ``path`` may be "-", standard output.
+
+    ``own`` gets the descriptor of a file that was not there before. Raises OSError.
+    """
+    if path == "-":
+        return os.dup(sys.stdout.fileno())
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if own is not None:
+        try:
+            descriptor = os.open(path, flags | os.O_EXCL, 0o644)
+        except FileExistsError:
+            pass
+        else:
+            own(descriptor)
+            return descriptor
+    return os.open(path, flags, 0o644)
 
 
 class AccessLog:

@@ -1,5 +1,6 @@
 """The server inside a program of yours: ``serve`` and, as in ``wsgiref.simple_server``, ``make_server``."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from types import TracebackType
 from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from aiowsgi.config import Config, load
+from aiowsgi.config import Config, ConfigError, load
+from aiowsgi.observe.accesslog import open_log
 from aiowsgi.process.serving import run
 from aiowsgi.server.listeners import close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
@@ -30,9 +32,13 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
 def make_server(host: str, port: int, app: WSGIApplication, **settings: object) -> "WSGIServer":
     """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
 
-    ``settings`` as for ``serve``. Raises ConfigError, ApplicationError for one that is mounted beside ``app``, and
-    ListenError, an OSError, where the address cannot be had.
+    ``settings`` as for ``serve``, without ``user``, ``group`` and ``umask``: the process is yours. Raises ConfigError,
+    ApplicationError for one that is mounted beside ``app``, and OSError where the address or the log cannot be had.
     """
+    if given := settings.keys() & {"user", "group", "umask"}:
+        raise ConfigError(
+            f"{min(given)}: expected in a call of serve, make_server leaves the process as it is"
+        )
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return WSGIServer(_config({**settings, "bind": [bind]}), app)
 
@@ -53,6 +59,7 @@ class WSGIServer:
         self._application = application
         self._router = build_router(config, self._call)
         self._listeners = open_listeners(config.bind)
+        self._access_log = None if config.access_log is None else open_log(config.access_log)
         self.server_address: tuple[str, int] = self._listeners[0].getsockname()[:2]
         self.server_name, self.server_port = self.server_address
         self._serving = one_at_a_time()
@@ -90,8 +97,11 @@ class WSGIServer:
             pass
 
     def server_close(self) -> None:
-        """Close the listening sockets."""
+        """Close the listening sockets, and the access log."""
         close_listeners(self._listeners)
+        if self._access_log is not None:
+            os.close(self._access_log)
+            self._access_log = None
 
     def fileno(self) -> int:
         return self._listeners[0].fileno()
@@ -105,7 +115,7 @@ class WSGIServer:
         self.server_close()
 
     def _make_worker(self) -> Worker:
-        return Worker(self._config, self._listeners, self._router)
+        return Worker(self._config, self._listeners, self._router, self._access_log)
 
     def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._once:

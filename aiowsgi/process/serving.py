@@ -6,14 +6,17 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
+from aiowsgi.observe.accesslog import open_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
+from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
-from aiowsgi.server.listeners import ListenError, address_of, close_listeners, open_listeners
+from aiowsgi.server.listeners import address_of, close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
@@ -25,30 +28,58 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
+logger = logging.getLogger("aiowsgi.serving")
+
 SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is left and end by itself
 
 
 def run(config: Config, application: WSGIApplication | None = None) -> int:
     """Serve as ``config`` says, ``application`` behind all that it mounts; blocks.
 
-    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen or the workers cannot start.
-    Both have been told on standard error by then.
+    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen, write its log or have the rights that
+    it should, or if the workers cannot start. All that has been told on standard error by then.
     """
     _begin_logging(config.log_level)
     _raise_file_limit()
-    try:
-        listeners = open_listeners(config.bind)
-    except ListenError as error:
-        tell(f"aiowsgi: {error}")
-        return START_FAILED
-    work = partial(_serve, config, application, listeners)
-    started = partial(tell, _start_report(config, listeners))
-    if hasattr(os, "fork"):
-        return Supervisor(listeners, work, config.workers, config.timeouts.graceful + SPARE, started).run()
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = _open(config, stack)
+        except (OSError, RightsError) as error:
+            tell(f"aiowsgi: {error}")
+            return START_FAILED
+        work = partial(_serve, config, application, opened)
+        started = partial(_tell_of_start, config, opened.listeners)
+        if hasattr(os, "fork"):
+            grace = config.timeouts.graceful + SPARE
+            return Supervisor(opened.listeners, work, config.workers, grace, started).run()
         return _run_alone(work, started)
-    finally:
-        close_listeners(listeners)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What all workers share; it was opened with the rights that the server was started with."""
+
+    listeners: Sequence[socket.socket]
+    access_log: int | None
+    rights: Rights | None  # those of the workers, where they are others
+
+
+def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
+    """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError."""
+    rights = find_rights(config.user, config.group)
+    if config.umask is not None:
+        os.umask(config.umask)
+    listeners = open_listeners(config.bind)
+    stack.callback(close_listeners, listeners)
+    if rights is not None:
+        for listener in listeners:
+            if isinstance(listener.getsockname(), str):
+                rights.own(listener.getsockname())
+    access_log = None
+    if config.access_log is not None:
+        access_log = open_log(config.access_log, None if rights is None else rights.own)
+        stack.callback(os.close, access_log)
+    return _Opened(listeners, access_log, rights)
 
 
 def _begin_logging(level: str) -> None:
@@ -89,18 +120,23 @@ def _raise_file_limit() -> None:
 def _serve(
     config: Config,
     application: WSGIApplication | None,
-    listeners: Sequence[socket.socket],
+    opened: _Opened,
     report: Report,
     life: int | None,
 ) -> None:
     with _logging_in_a_thread():
         try:
+            if opened.rights is not None:
+                opened.rights.take()
             router = build_router(config, application)
+        except RightsError as error:
+            report.failed(f"aiowsgi: {error}")
         except ApplicationError as error:
             before, newline, line = describe(error).rpartition("\n")
             report.failed(f"{before}{newline}aiowsgi: {line}")
         else:
-            Worker(config, listeners, router).run(report.ready, life, signals=life is not None)
+            worker = Worker(config, opened.listeners, router, opened.access_log)
+            worker.run(report.ready, life, signals=life is not None)
 
 
 def _run_alone(work: Work, started: Callable[[], None]) -> int:
@@ -111,11 +147,12 @@ def _run_alone(work: Work, started: Callable[[], None]) -> int:
     return report.status
 
 
-def _start_report(config: Config, listeners: Sequence[socket.socket]) -> str:
-    return "\n".join(
-        [
-            f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
-            *(f"listening on {address_of(listener)}" for listener in listeners),
-            *(f"  {line}" for line in describe_mounts(config)),
-        ]
-    )
+def _tell_of_start(config: Config, listeners: Sequence[socket.socket]) -> None:
+    lines = [
+        f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
+        *(f"listening on {address_of(listener)}" for listener in listeners),
+        *(f"  {line}" for line in describe_mounts(config)),
+    ]
+    tell("\n".join(lines))
+    if config.user is None and hasattr(os, "geteuid") and os.geteuid() == 0:
+        logger.warning("the workers run as root; --user names somebody who may do less")

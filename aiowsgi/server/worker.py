@@ -42,10 +42,18 @@ class Worker:
     """Serves ``router`` on ``listeners``, which stay the caller's.
 
     They stay open, but in a process that was made for the worker, where others have them open for whoever comes.
+    ``access_log`` is the descriptor that the lines of the access log are written to, and stays the caller's, too.
     """
 
-    def __init__(self, config: Config, listeners: Sequence[socket.socket], router: Router) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: Sequence[socket.socket],
+        router: Router,
+        access_log: int | None = None,
+    ) -> None:
         self._config = config
+        self._access_log = access_log
         self._listeners = listeners
         self._router = router
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,10 +115,10 @@ class Worker:
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(_close_pool, disk, "a look at the disk")
         log = None
-        if config.access_log is not None:
+        if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
             writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
-            log = AccessLog(_open_log(config.access_log, stack), writer.submit_unbounded, writer.hand_over)
+            log = AccessLog(self._access_log, writer.submit_unbounded, writer.hand_over)
             stack.callback(_finish_log, writer, log)
         return Shared(
             loop=loop,
@@ -206,11 +214,3 @@ def _finish_log(writer: Pool, log: AccessLog) -> None:
     log.finish()
     if not writer.close(1.0):
         logger.warning("the access log is not read, and its last lines are left out")
-
-
-def _open_log(path: str, stack: ExitStack) -> int:
-    if path == "-":
-        return sys.stdout.fileno()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    stack.callback(os.close, descriptor)
-    return descriptor

@@ -125,6 +125,8 @@ def _import(name: str) -> ModuleType:
         # A module that the application misses is its own failure, and needs the traceback.
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             where = os.path.abspath(sys.path[0]) if sys.path else "an empty sys.path"
+            if not os.access(where, os.R_OK | os.X_OK):
+                where += ", which this user may not read"
             missing = f" ({error.name!r} is missing)" if error.name != name else ""
             raise ApplicationError(f"there is no module {name!r} in {where}{missing}") from None
         raise ApplicationError(f"importing {name!r} raised {_one_line(error)}") from error
