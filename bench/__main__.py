@@ -12,13 +12,15 @@ from pathlib import Path
 
 import click
 
+from bench import certificate
+from bench.certificate import write_certificate
 from bench.files import write_files
 from bench.load import raise_descriptor_limit
 from bench.loads import Plan
 from bench.report import Outcome, facts, machine, table
 from bench.run import run
 from bench.scenarios import SCENARIOS, Scenario
-from bench.servers import ROOT, SHOWN_FOLDER, SHOWN_PORT, Server, as_typed
+from bench.servers import HOST, ROOT, SHOWN_FOLDER, SHOWN_PORT, Server, as_typed
 
 OURS = "aiowsgi"
 SERVERS = {server.name: server for scenario in SCENARIOS for server in scenario.servers}
@@ -69,16 +71,17 @@ def _possible(chosen: Sequence[str]) -> list[Scenario]:
 
 
 def _check(plan: Plan, servers: Sequence[Server], scenarios: Sequence[Scenario]) -> None:
-    missing = [program for program in ("wrk", "taskset") if shutil.which(program) is None]
+    needed = ["wrk", "taskset", *(["openssl"] if any(one.site.tls for one in scenarios) else [])]
+    missing = [program for program in needed if shutil.which(program) is None]
     if missing:
         raise click.ClickException(f"not found: {', '.join(missing)}")
     if not servers or not scenarios:
         raise click.ClickException("nothing to measure")
     most = raise_descriptor_limit() - SPARE_DESCRIPTORS
     for scenario in scenarios:
-        if (asked := scenario.load.connections(plan)) > most:
+        if (asked := scenario.load.descriptors(plan)) > most:
             raise click.ClickException(
-                f"{scenario.name}: {asked:,} connections, but the limit of open files allows {most:,}"
+                f"{scenario.name}: {asked:,} connections in a process, but the limit of open files allows {most:,}"
             )
 
 
@@ -100,6 +103,7 @@ def _section(
 ) -> list[str]:
     load = scenario.load
     commands = [] if scenario.site.application else [f"python -m bench.files {SHOWN_FOLDER}"]
+    commands += [shlex.join(certificate.command(SHOWN_FOLDER, HOST))] if scenario.site.tls else []
     commands += [as_typed(server.command(scenario.site, SHOWN_PORT, plan.server_core)) for server in servers]
     return [
         f"## {scenario.name}",
@@ -115,6 +119,8 @@ def _measure(scenarios: Sequence[Scenario], servers: Sequence[Server], plan: Pla
     """Return the sections of the page, and whether aiowsgi has figures wherever it was asked."""
     if any(not one.site.application for one in scenarios):
         write_files(plan.folder)
+    if any(one.site.tls for one in scenarios):
+        write_certificate(plan.folder, HOST)
     page: list[str] = []
     complete = True
     for one in scenarios:
@@ -139,7 +145,7 @@ def _measure(scenarios: Sequence[Scenario], servers: Sequence[Server], plan: Pla
 @click.option(
     "--connections",
     type=click.IntRange(1, 1_000_000),
-    help="[default: 64; 10000 in idle]  Some scenarios have their own number always.",
+    help="[default: 64]  Some scenarios have their own number always.",
 )
 @click.option(
     "--output",

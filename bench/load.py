@@ -1,4 +1,4 @@
-"""The two clients: wrk for requests as fast as they go, and one that holds many idle connections."""
+"""Two clients: wrk for requests as fast as they go, and one that makes connections which then idle."""
 
 import re
 import resource
@@ -101,17 +101,17 @@ def raise_descriptor_limit() -> int:
 
 
 @contextmanager
-def idle_connections(port: int, count: int, body: bytes) -> Iterator[list[socket.socket]]:
+def idle_connections(port: int, count: int, body: bytes, first: int = 0) -> Iterator[list[socket.socket]]:
     """Hold ``count`` connections, each of which has made one request and was answered with ``body``.
 
-    Raises Failed at the first that is not.
+    ``first`` is the number of the first of them. Raises Failed at the first that is not answered so.
     """
     with ExitStack() as opened:
         connections: list[socket.socket] = []
         deadline = time.monotonic() + _ROUND_SECONDS
         try:
-            for number in range(count):
-                connections.append(opened.enter_context(_connect(port, number)))
+            for number in range(first, first + count):
+                connections.append(opened.enter_context(connect(port, number)))
                 _ask(connections[-1], body)
                 if time.monotonic() > deadline:
                     raise TimeoutError("too slow")
@@ -137,7 +137,8 @@ def ask_again(connections: list[socket.socket], body: bytes) -> None:
         raise Failed(f"{answered:,} of {len(connections):,} still answer; first error: {first_error!r}")
 
 
-def _connect(port: int, number: int) -> socket.socket:
+def connect(port: int, number: int) -> socket.socket:
+    """Return a connection; its ``number`` chooses the client's address, as one has too few ports. Raises OSError."""
     connection = socket.socket()
     try:
         connection.settimeout(_ANSWER_SECONDS)

@@ -3,14 +3,13 @@
 A new kind of load is a class like ``Wrk``.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import ask_again, idle_connections, run_wrk, wrk_command
-from bench.measure import cpu_seconds, private_bytes
+from bench.load import run_wrk, wrk_command
+from bench.measure import cpu_seconds
 from bench.report import Column, Figures
 from bench.running import Running
 from bench.servers import SHOWN_PORT, Site, as_typed, url
@@ -23,7 +22,6 @@ CPU = Column("cpu", "CPU µs/request", ",.1f")
 CPU_TRANSFER = Column("cpu-transfer", "CPU µs/MB", ",.1f")
 
 WARM_UP_SECONDS = 1
-_SETTLE_SECONDS = 1.0  # for a server to close what a client has left, before its memory is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,10 @@ class Load(ABC):
     @abstractmethod
     def connections(self, plan: Plan) -> int:
         """Return how many connections there are at once."""
+
+    def descriptors(self, plan: Plan) -> int:
+        """Return how many connections one process has at once, here or in the server."""
+        return self.connections(plan)
 
     @abstractmethod
     def command(self, site: Site, plan: Plan) -> str:
@@ -111,37 +113,3 @@ class LargeFile(Wrk):
     def __init__(self, connections: int) -> None:
         """wrk counts an answer that takes two seconds as a fault, unless it is told otherwise."""
         super().__init__(connections, ("--timeout", "20s"))
-
-
-class Idle(Load):
-    """The memory of idle connections, and whether they all still answer."""
-
-    compared = Column("connection", "KiB/connection", ",.2f")
-    columns = (
-        compared,
-        Column("before", "MiB before", ",.1f"),
-        Column("answering", "still answering"),
-    )
-
-    def connections(self, plan: Plan) -> int:
-        """Return the command line's number, or 10,000."""
-        return plan.connections or 10_000
-
-    def command(self, site: Site, plan: Plan) -> str:
-        """Return a comment: the client is a part of this program."""
-        return f"# {self.connections(plan):,} connections, a request on each, then memory is read"
-
-    def measure(self, started: Running, plan: Plan) -> Figures:
-        """Read the private memory before and after the connections came. Raises Failed."""
-        # The first requests make threads, caches and buffers that are no connection's.
-        address = url(started.site, started.port)
-        run_wrk(wrk_command(address, 64, WARM_UP_SECONDS, plan.load_core), WARM_UP_SECONDS)
-        count = self.connections(plan)
-        time.sleep(_SETTLE_SECONDS)
-        before = private_bytes(started.process.pid)
-        body = started.site.expected()
-        with idle_connections(started.port, count, body) as connections:
-            time.sleep(_SETTLE_SECONDS)
-            growth = private_bytes(started.process.pid) - before
-            ask_again(connections, body)
-        return {"connection": growth / count / 1024, "before": before / 1024**2, "answering": count}

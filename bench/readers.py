@@ -2,15 +2,14 @@
 
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench.servers import HOST, Failed
+from bench.turns import Turns, take_turns
 
 ANSWER_SECONDS = 10.0  # until the last of all answers has begun
-_LONGEST_WAIT = 0.05  # between two looks whether it is time to end
 _LONGEST_HEAD = 4096
 _VERSION = "HTTP/1.0"  # in 1.1 granian sends a file in chunks
 _SEGMENT = 1448  # what an Ethernet frame holds: with the loopback's 64 KiB a socket takes megabytes at once
@@ -26,19 +25,20 @@ class Pace:
 
 @dataclass(slots=True)
 class Reader:
-    """One connection whose answer has begun: how much it has taken, how much it wanted, when it reads next."""
+    """One connection whose answer has begun: ``size`` bytes a turn of ``body``, how many it has taken, and wanted."""
 
     connection: socket.socket
+    body: bytes
+    size: int
     taken: int = 0
     wanted: int = 0
-    due: float = 0.0
 
-    def read(self, body: bytes, size: int) -> None:
+    def turn(self) -> None:
         """Take what is there of ``size`` bytes more, and of what was not there before.
 
         Raises Failed when they are not those of ``body``, or no more will come.
         """
-        self.wanted = min(self.wanted + size, len(body))
+        self.wanted = min(self.wanted + self.size, len(self.body))
         if self.taken == self.wanted:
             return
         try:
@@ -49,24 +49,22 @@ class Reader:
             raise Failed(f"a reader at byte {self.taken:,}: {error!r}") from None
         if not piece:
             raise Failed(f"a reader at byte {self.taken:,}: the connection was closed")
-        self.take(body, piece)
+        self.take(piece)
 
-    def take(self, body: bytes, piece: bytes) -> None:
+    def take(self, piece: bytes) -> None:
         """Count a piece. Raises Failed when it is not what comes next in ``body``."""
-        if body[self.taken : self.taken + len(piece)] != piece:
+        if self.body[self.taken : self.taken + len(piece)] != piece:
             raise Failed(f"a reader at byte {self.taken:,}: other bytes than the file's")
         self.taken += len(piece)
 
 
 class Readers:
-    """Readers whose turns are spread evenly over the interval, so that they disturb no other client much."""
+    """All the readers, and their turns."""
 
     def __init__(self, connections: list[socket.socket], body: bytes, pace: Pace) -> None:
         """``body`` is the content each of them has to get."""
-        self._body = body
-        self._pace = pace
-        self.readers = [Reader(connection) for connection in connections]
-        self._waiting = deque(self.readers)  # all have one interval, so they stay in the order of their turns
+        self.readers = [Reader(connection, body, pace.size) for connection in connections]
+        self.turns = Turns(self.readers, pace.interval)
 
     def receive_heads(self, seconds: float) -> None:
         """Wait until each has the head of its answer; then their turns begin.
@@ -76,7 +74,7 @@ class Readers:
         deadline = time.monotonic() + seconds
         for number, reader in enumerate(self.readers, 1):
             try:
-                reader.take(self._body, _read_head(reader.connection, deadline))
+                reader.take(_read_head(reader.connection, deadline))
             except TimeoutError:
                 waited = f"no answer within {seconds:.0f} seconds"
                 raise Failed(f"reader {number:,} of {len(self.readers):,}: {waited}") from None
@@ -84,20 +82,11 @@ class Readers:
                 raise Failed(f"reader {number:,} of {len(self.readers):,}: {error!r}") from None
             reader.wanted = reader.taken
             reader.connection.setblocking(False)
-        begun = time.monotonic()
-        for number, reader in enumerate(self.readers):
-            reader.due = begun + self._pace.interval * number / len(self.readers)
+        self.turns.begin()
 
-    def read_until(self, ended: Callable[[], bool]) -> None:
+    def go_on_until(self, ended: Callable[[], bool]) -> None:
         """Read until ``ended()``. Raises Failed at the first reader that gets no more, or wrong bytes."""
-        while not ended():
-            if (wait := self._waiting[0].due - time.monotonic()) > 0:
-                time.sleep(min(wait, _LONGEST_WAIT))
-                continue
-            reader = self._waiting.popleft()
-            reader.read(self._body, self._pace.size)
-            reader.due += self._pace.interval
-            self._waiting.append(reader)
+        take_turns([self.turns], ended)
 
     def check(self) -> None:
         """Raise Failed when any got less than half of what it wanted: it starves while others are served."""

@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import IO
 
 from bench.servers import HOST, ROOT, Failed, Server, Site
@@ -38,6 +39,9 @@ class Running:
     def check(self) -> None:
         """Make one request. Raises Failed unless the answer is 200 with the body of the site."""
         connection = HTTPConnection(HOST, self.port, timeout=_START_SECONDS)
+        if self.site.tls:
+            trust = ssl.create_default_context(cafile=self.site.certificate)
+            connection = HTTPSConnection(HOST, self.port, timeout=_START_SECONDS, context=trust)
         try:
             connection.request("GET", self.site.path)
             response = connection.getresponse()

@@ -3,13 +3,18 @@
 A new scenario is a line in ``SCENARIOS``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
+from bench.applications import LARGE, MEBIBYTE
+from bench.beside import SlowCrowd, SlowReaders
+from bench.crowd import HEADS, READERS, UPLOADS
+from bench.idle import Idle
 from bench.load import BROWSER
-from bench.loads import Idle, LargeFile, Load, SmallFile, Wrk
-from bench.reading import Readers, SlowReaders
-from bench.servers import FILE_SERVERS, WSGI_SERVERS, Server, Site, file_site
+from bench.loads import LargeFile, Load, SmallFile, Wrk
+from bench.reading import Readers
+from bench.servers import FILE_SERVERS, FULL_SERVERS, WSGI_SERVERS, Server, Site, file_site
+from bench.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,9 @@ class Scenario:
 
 
 _HELLO = Site("bench.applications:hello", b"Hello, world!")
+_HELLO_OR_MEBIBYTE = Site("bench.applications:hello_or_mebibyte", b"Hello, world!")
+_UPLOAD = Site("bench.applications:upload", b"0")
+_STREAM = Site("bench.applications:stream", bytes(LARGE))  # the system gives no memory for zeros nobody reads
 _FLASK = Site("bench.flask_json:app", b'{"message":"Hello, world!"}\n')
 _WRK_READS = "wrk reads 8 KiB at a time, and so it may be the slower side: then the CPU time tells more."
 
@@ -48,13 +56,51 @@ SCENARIOS = (
     ),
     Scenario("one-connection", "One connection, one request after another, as in hello-bare", _HELLO, Wrk(1)),
     Scenario(
-        "idle",
-        "Memory of keep-alive connections that have each made one request",
+        "tls-hello", "The same as hello-bare by TLS", replace(_HELLO, tls=True), Wrk(), "", FULL_SERVERS
+    ),
+    Scenario(
+        "stream-100m",
+        "A generator of 100 MiB in pieces of 64 KiB, of unknown length, for one client",
+        _STREAM,
+        LargeFile(1),
+        _WRK_READS,
+        FULL_SERVERS,
+    ),
+    Scenario(
+        "upload-100m",
+        "An upload of 100 MiB to an application that reads it in pieces of 64 KiB",
+        _UPLOAD,
+        Uploads(),
+        "aiowsgi keeps it in a temporary file until it is whole and calls the application then; the others call it at "
+        "once. Memory is the growth of the worker's private memory, the most of many looks.",
+        FULL_SERVERS,
+    ),
+    Scenario(
+        "idle-15000",
+        "Keep-alive connections that have each made one request: memory, and the pace of 64 active ones beside them",
         _HELLO,
-        Idle(),
-        "It is the growth of the worker's private memory; the kernel's buffers are not in it. Afterwards "
+        Idle(15_000),
+        "Memory is the growth of the worker's private memory; the kernel's buffers are not in it. Afterwards "
         "every connection must answer once more. One round says it all.",
         most_rounds=1,
+    ),
+    Scenario(
+        "idle-30000",
+        "The same with two workers and twice as many",
+        replace(_HELLO, workers=2),
+        Idle(30_000),
+        "",
+        FULL_SERVERS,
+        most_rounds=1,
+    ),
+    Scenario(
+        "slow-crowd",
+        f"13 bytes of text while {HEADS.count:,} others are slow with a head, {UPLOADS.count} with an upload and "
+        f"{READERS} with an answer of 1 MiB",
+        _HELLO_OR_MEBIBYTE,
+        SlowCrowd("/mebibyte", MEBIBYTE),
+        "wrk's sixteen connections ask as fast as they are answered, first alone, then beside the slow ones. One of "
+        "these that is answered, closed or starved before its time makes the figures invalid.",
     ),
     Scenario(
         "static-13b",

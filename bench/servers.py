@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from aiowsgi.version import __version__
-from bench import nginx
+from bench import certificate, nginx
 from bench.files import PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,13 +28,26 @@ class Failed(Exception):
 class Site:
     """What a server is asked to serve, and the body a GET of ``path`` must have.
 
-    Without an application it is the files of ``folder``, and ``path`` names one of them.
+    Without an application it is the files of ``folder``, and ``path`` names one of them. For TLS the certificate is
+    in ``folder``, too.
     """
 
     application: str = ""
     body: bytes = b""  # an application's
     path: str = "/"
     folder: Path = SHOWN_FOLDER
+    workers: int = 1
+    tls: bool = False
+
+    @property
+    def certificate(self) -> str:
+        """Return the path of the certificate."""
+        return str(self.folder / certificate.CERTIFICATE)
+
+    @property
+    def key(self) -> str:
+        """Return the path of its key."""
+        return str(self.folder / certificate.KEY)
 
     def expected(self) -> bytes:
         """Return the body a GET of ``path`` must have."""
@@ -104,15 +117,22 @@ class OnGunicorn(Server):
 
 def _aiowsgi(site: Site, port: int) -> list[str]:
     served = [site.application] if site.application else ["--html", str(site.folder)]
-    options = f"--bind {HOST}:{port} --workers 1 --threads {THREADS}"
-    return ["-m", "aiowsgi", "serve", *served, *options.split()]
+    options = ["--workers", str(site.workers), "--threads", str(THREADS)]
+    if site.tls:
+        bind = [f"tls:{HOST}:{port}", "--certificate", site.certificate, "--key", site.key]
+    else:
+        bind = [f"{HOST}:{port}"]
+    return ["-m", "aiowsgi", "serve", *served, "--bind", *bind, *options]
 
 
 def _gunicorn(site: Site, port: int) -> list[str]:
     # By default it keeps a connection for 2 seconds and at most 1,000 of them: too few for idle connections.
     kept = "--keep-alive 75 --worker-connections 20000 --log-level warning"
-    options = f"--bind {HOST}:{port} --worker-class gthread --workers 1 --threads {THREADS} {kept}"
-    return ["-m", "gunicorn", site.application, *options.split()]
+    options = (
+        f"--bind {HOST}:{port} --worker-class gthread --workers {site.workers} --threads {THREADS} {kept}"
+    )
+    tls = ["--certfile", site.certificate, "--keyfile", site.key] if site.tls else []
+    return ["-m", "gunicorn", site.application, *options.split(), *tls]
 
 
 def _waitress(site: Site, port: int) -> list[str]:
@@ -125,8 +145,10 @@ def _waitress(site: Site, port: int) -> list[str]:
 def _granian(site: Site, port: int) -> list[str]:
     # By default it stops accepting at 1,024 connections, idle ones among them. It wants an application even
     # for files alone.
-    options = f"--interface wsgi --workers 1 --blocking-threads {THREADS} --backpressure 20000"
+    options = f"--interface wsgi --workers {site.workers} --blocking-threads {THREADS} --backpressure 20000"
     command = f"-m granian {site.application or _HELLO} --host {HOST} --port {port} {options}".split()
+    if site.tls:
+        command += ["--ssl-certificate", site.certificate, "--ssl-keyfile", site.key]
     if not site.application:
         folder = str(site.folder / PREFIX)
         command += ["--static-path-mount", folder, "--static-path-route", f"/{PREFIX}"]
@@ -149,14 +171,16 @@ def _whitenoise(site: Site, port: int) -> list[str]:
 _HELLO = "bench.applications:hello"
 _AIOWSGI = Server("aiowsgi", "aiowsgi.__main__", _aiowsgi)
 _GRANIAN = Server("granian", "granian", _granian)
+_GUNICORN = Server("gunicorn", "gunicorn", _gunicorn)
 
 WSGI_SERVERS = (
     _AIOWSGI,
-    Server("gunicorn", "gunicorn", _gunicorn),
+    _GUNICORN,
     Server("waitress", "waitress", _waitress),
     _GRANIAN,
     Server("bjoern", "bjoern", _bjoern),
 )
+FULL_SERVERS = (_AIOWSGI, _GUNICORN, _GRANIAN)  # those with several workers, and with TLS
 FILE_SERVERS = (
     _AIOWSGI,
     Nginx("nginx", "bench.nginx", _nginx),
@@ -172,4 +196,4 @@ def as_typed(command: list[str]) -> str:
 
 def url(site: Site, port: int) -> str:
     """Return the address of the page that is asked for."""
-    return f"http://{HOST}:{port}{site.path}"
+    return f"{'https' if site.tls else 'http'}://{HOST}:{port}{site.path}"

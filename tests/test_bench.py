@@ -1,6 +1,9 @@
 """The benchmark's own arithmetic, and that it leaves nothing running. No load is made here."""
 
+import io
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -11,12 +14,17 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from select import select
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main
+from bench.applications import LARGE, MEBIBYTE, hello_or_mebibyte, stream, upload
+from bench.certificate import write_certificate
+from bench.crowd import Crowd, Slow, crowd
 from bench.files import PREFIX, SIZES, content, write_files
+from bench.holding import holding
 from bench.load import WrkResult, ask_again, idle_connections, read_wrk, wrk_command
 from bench.loads import Plan
 from bench.measure import cpu_seconds, private_bytes
@@ -24,7 +32,20 @@ from bench.readers import Pace, Reader, reading
 from bench.report import Column, Outcome, facts, ratio, table
 from bench.running import running
 from bench.scenarios import SCENARIOS
-from bench.servers import FILE_SERVERS, WSGI_SERVERS, Failed, Server, Site, as_typed, file_site
+from bench.servers import (
+    FILE_SERVERS,
+    FULL_SERVERS,
+    HOST,
+    WSGI_SERVERS,
+    Failed,
+    Server,
+    Site,
+    as_typed,
+    file_site,
+    url,
+)
+from bench.turns import Turns, after, take_turns
+from bench.uploads import upload_once
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc and pins processes to cores")
 
@@ -151,6 +172,13 @@ class Hello(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"hello")
 
+    def do_POST(self) -> None:
+        answer = str(len(self.rfile.read(int(self.headers["Content-Length"])))).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -159,9 +187,14 @@ class Closing(Hello):
     keeps = False
 
 
+class ThreadServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients that leave are no errors here."""
+
+
 @contextmanager
 def served(handler: type[Hello]) -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -202,6 +235,84 @@ def test_a_wrong_body_is_no_answer() -> None:
         pass
 
 
+def test_connections_held_by_processes_are_asked_twice_each() -> None:
+    with served(Hello) as port, holding(port, 3, b"hello") as held:
+        held.ask_again()
+
+
+def test_a_process_that_cannot_hold_its_connections_tells_why() -> None:
+    with (
+        served(Closing) as port,
+        pytest.raises(Failed, match=r"connection 1 of 3: .*not kept"),
+        holding(port, 3, b"hello"),
+    ):
+        pass
+
+
+def test_uploads_are_answered_with_their_size_on_one_connection() -> None:
+    with served(Hello) as port, socket.create_connection((HOST, port), timeout=10) as connection:
+        upload_once(connection, 1024**2 + 1)
+        upload_once(connection, 10)
+
+
+@pytest.mark.parametrize(
+    ("received", "told"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n9", "answered 200 b'9', connection kept"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n10", "connection closed"),
+        (b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", "answered 413"),
+        (b"", "an upload: "),
+    ],
+)
+def test_an_upload_that_is_not_answered_with_its_size_makes_the_figures_invalid(
+    received: bytes, told: str
+) -> None:
+    client, server = socket.socketpair()
+    with client, server:
+        server.sendall(received)
+        server.shutdown(socket.SHUT_WR)
+        with pytest.raises(Failed, match=told):
+            upload_once(client, 10)
+
+
+def test_what_is_served_has_the_sizes_that_are_told() -> None:
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "CONTENT_LENGTH": ""}
+    environ["wsgi.input"] = io.BytesIO()
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
+        assert status == "200 OK"
+
+    assert b"".join(hello_or_mebibyte(environ, start_response)) == b"Hello, world!"
+    assert b"".join(hello_or_mebibyte(environ | {"PATH_INFO": "/mebibyte"}, start_response)) == MEBIBYTE
+    assert sum(len(piece) for piece in stream(environ, start_response)) == LARGE
+    content = {"CONTENT_LENGTH": "100000", "wsgi.input": io.BytesIO(bytes(100_001))}
+    assert b"".join(upload(environ | content, start_response)) == b"100000"
+
+
+class Counted:
+    """A client that notes its turns."""
+
+    def __init__(self, name: str, turns: list[str]) -> None:
+        self.name = name
+        self.turns = turns
+
+    def turn(self) -> None:
+        self.turns.append(self.name)
+
+
+def test_turns_are_spread_over_the_interval_and_groups_take_them_as_they_are_due() -> None:
+    turns: list[str] = []
+    often = Turns([Counted("a", turns), Counted("b", turns)], 0.004)
+    seldom = Turns([Counted("c", turns)], 0.1)
+    often.begin()
+    seldom.begin()
+    first = often.due
+    take_turns([often, seldom], lambda: len(turns) == 9)
+    assert "".join(turns).replace("c", "") == "abababab"
+    assert turns.index("c") <= 1
+    assert often.due == pytest.approx(first + 8 * 0.002)
+
+
 BODY = b"0123456789abcdef" * 1024
 PACE = Pace(size=5000, interval=0.001)
 
@@ -230,7 +341,7 @@ def unfinished(readers: list[Reader]) -> bool:
 def test_readers_take_the_whole_file_at_their_pace() -> None:
     with served(File) as port, reading(port, "/whole", BODY, 3, PACE) as readers:
         begun = time.monotonic()
-        readers.read_until(lambda: not unfinished(readers.readers))
+        readers.go_on_until(lambda: not unfinished(readers.readers))
         assert time.monotonic() - begun > 2 * PACE.interval  # its last third has to wait for the third turn
         assert [reader.taken for reader in readers.readers] == [len(BODY)] * 3
         readers.check()
@@ -251,14 +362,38 @@ def test_a_reader_that_does_not_get_its_file_makes_the_figures_invalid(path: str
         pytest.raises(Failed, match=told),
         reading(port, path, BODY, 3, PACE, seconds=0.1 if path == "/silent" else 10) as readers,
     ):
-        readers.read_until(lambda: not unfinished(readers.readers))
+        readers.go_on_until(lambda: not unfinished(readers.readers))
 
 
 def test_readers_that_starve_are_counted() -> None:
     with served(File) as port, reading(port, "/stops", BODY, 3, PACE) as readers:
-        readers.read_until(lambda: all(reader.wanted == len(BODY) for reader in readers.readers))
+        readers.go_on_until(lambda: all(reader.wanted == len(BODY) for reader in readers.readers))
         with pytest.raises(Failed, match="3 of 3 readers got less than half"):
             readers.check()
+
+
+HEAD = Slow("slow heads", 3, b"GET /whole HTTP/1.1\r\n", b"X-Slow: very\r\n", 0.001)
+ANSWERED = Slow("quick heads", 2, b"GET /whole HTTP/1.1\r\n\r\n", b"", 0.001)
+
+
+def test_a_crowd_is_slow_in_each_way() -> None:
+    with served(File) as port, crowd(port, "/whole", BODY, 2, [HEAD]) as slow:
+        slow.go_on_until(after(0.01))
+        slow.check()
+
+
+def check_until_one_fails(slow: Crowd) -> None:
+    while True:
+        slow.check()
+
+
+def test_the_slow_that_are_answered_are_counted() -> None:
+    with (
+        served(File) as port,
+        crowd(port, "/whole", BODY, 2, [ANSWERED, HEAD]) as slow,
+        pytest.raises(Failed, match="quick heads were answered or closed"),
+    ):
+        check_until_one_fails(slow)
 
 
 def test_the_files_have_their_sizes_and_are_the_same_at_each_run(tmp_path: Path) -> None:
@@ -308,6 +443,16 @@ def test_a_started_server_answers_and_all_its_processes_end(tmp_path: Path, core
         assert held.read(1) == b""  # the end of the file: no process holds it
 
 
+@pytest.mark.parametrize("server", FULL_SERVERS[1:], ids=lambda server: server.name)
+def test_each_server_with_tls_answers_with_our_certificate(server: Server, tmp_path: Path, core: int) -> None:
+    if not server.installed() or shutil.which("openssl") is None:
+        pytest.skip("it is not installed, or openssl is not")
+    write_certificate(tmp_path, HOST)
+    site = replace(SITE, tls=True, folder=tmp_path)
+    with running(server, site, core) as started:
+        assert url(started.site, started.port).startswith("https://")
+
+
 def test_a_server_with_a_wrong_answer_is_not_measured(core: int) -> None:
     wrong = Site("bench.applications:hello", b"something else")
     with pytest.raises(Failed, match="not 200"), running(Server("wsgiref", "wsgiref", wsgiref), wrong, core):
@@ -326,7 +471,7 @@ def test_each_server_of_files_answers_with_the_bytes_of_the_file(
         body = site.expected()
         assert len(body) == 10 * 1024
         with reading(started.port, site.path, body, 2, PACE) as readers:
-            readers.read_until(lambda: all(reader.taken == len(body) for reader in readers.readers))
+            readers.go_on_until(lambda: all(reader.taken == len(body) for reader in readers.readers))
     assert server.version()[0].isdigit()
 
 
