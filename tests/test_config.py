@@ -52,9 +52,14 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
     assert Config().timeouts == Timeouts()
     config = site(app="a:b", max_request_line="1", max_head="2", max_fields="3", max_body="4", max_queue="5")
     assert config.limits == Limits(request_line=1, head=2, fields=3, content=4, queue=5)
+    config = site(
+        app="a:b", max_body_memory="1", max_response_memory="2", max_response_file="3", max_pipelined="4"
+    )
+    assert config.limits == Limits(content_memory=1, response_memory=2, response_file=3, pipelined=4)
     names = ("keep_alive", "head", "transfer", "linger", "graceful")
     config = site(app="a:b", **{f"{name}_timeout": str(at + 0.5) for at, name in enumerate(names)})
     assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5)
+    assert site(app="a:b", min_rate="9").timeouts == Timeouts(min_rate=9)
     assert Config().files == Files()
     assert site(app="a:b", charset="", nosniff=False, refused=("*.sql",), spa="yes").files == Files(
         charset="", nosniff=False, refused=("*.sql",), spa=True
@@ -97,10 +102,15 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "max_head": ("70000", "70000"),
         "max_fields": ("7", "7"),
         "max_body": ("2M", '"2MiB"'),
+        "max_body_memory": ("3K", '"3KiB"'),
+        "max_response_memory": ("0", "0"),
+        "max_response_file": ("2G", '"2GiB"'),
+        "max_pipelined": ("5000", "5000"),
         "max_queue": ("9", "9"),
         "keep_alive_timeout": ("1", "1"),
         "head_timeout": ("1.5", "1.5"),
         "transfer_timeout": ("2", "2.0"),
+        "min_rate": ("0", "0"),
         "linger_timeout": ("3", "3"),
         "graceful_timeout": ("4", "4"),
     }
@@ -153,10 +163,15 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         max_head=70000,
         max_fields=7,
         max_body=2 * 1024 * 1024,
+        max_body_memory=3 << 10,
+        max_response_memory=0,
+        max_response_file=2 << 30,
+        max_pipelined=5000,
         max_queue=9,
         keep_alive_timeout=1.0,
         head_timeout=1.5,
         transfer_timeout=2.0,
+        min_rate=0,
         linger_timeout=3.0,
         graceful_timeout=4.0,
     )

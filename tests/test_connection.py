@@ -568,9 +568,9 @@ async def test_draining_lets_a_slow_client_take_what_it_was_given() -> None:
         client.transport.blocked = True
         client.send(GET % b"")
         client.connection.drain()
-        for _ in range(5):
+        for _ in range(4):
             server.pass_time(59)
-            client.transport.take(10_000)
+            client.transport.take(15_000)
         assert not client.transport.aborted
         client.transport.take(10_200)
         assert client.lost
@@ -794,10 +794,86 @@ async def test_content_that_never_comes_is_given_up() -> None:
 async def test_content_that_stops_is_given_up() -> None:
     with Server(Applied(echo), timeouts=TIMEOUTS) as server:
         client = server.connect()
-        client.send(POST % (b"", 10) + b"0")
+        client.send(POST % (b"", 100_000) + b"0")
         server.pass_time(59)
-        client.send(b"1")
+        client.send(b"1" * 60 * 240)
         server.pass_time(59)
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_content_has_to_come_at_the_least_rate_however_it_drips() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        dripping, slow = server.connect(), server.connect()
+        dripping.send(POST % (b"", 100_000))
+        slow.send(POST % (b"", 500 * 240))
+        for _ in range(79):
+            dripping.send(b"x" * 60)  # a quarter of the least rate
+            slow.send(b"x" * 240)
+            server.pass_time(1)
+        assert dripping.sent == b""
+        dripping.send(b"x" * 60)
+        server.pass_time(1)  # a quarter of the way, 60 seconds lasted for 80
+        assert dripping.sent.startswith(b"HTTP/1.1 408 ")
+        for _ in range(500 - 79):
+            slow.send(b"x" * 240)
+            server.pass_time(1)
+        await slow.receive(b".")
+
+
+async def test_chunks_without_content_are_no_progress() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(62):
+            if client.state == State.ANSWERING:
+                client.send(b"1;x=%b\r\nx\r\n" % (b"y" * 10))
+                server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_pause_is_forgiven_once_and_again_where_much_came_between() -> None:
+    with Server(Applied(echo), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(POST % (b"", 50_002))
+        for _ in range(5):
+            server.pass_time(59)
+            client.send(b"x" * 10_000)  # it was owed 41 seconds for that, and has 59 of them
+            server.pass_time(18)
+            client.send(b"x")
+            if client.state == State.CLOSING:
+                break
+        assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("min_rate", [0, 1])
+async def test_without_a_least_rate_a_byte_is_enough(min_rate: int) -> None:
+    timeouts = Timeouts(transfer=60, min_rate=min_rate)
+    with Server(Applied(echo), timeouts=timeouts) as server:
+        client = server.connect()
+        client.send(POST % (b"", 10))
+        for _ in range(9):
+            server.pass_time(30)
+            client.send(b"x")
+        assert (client.sent == b"") == (min_rate == 0)
+        if min_rate == 0:
+            client.send(b"x")
+            await client.receive(b".")
+
+
+async def test_a_disk_that_is_slow_is_not_the_clients_fault_and_no_new_beginning() -> None:
+    disk = ThreadEvent()
+    with Server(Applied(echo), timeouts=TIMEOUTS, limits=Limits(content_memory=1000)) as server:
+        client = server.connect()
+        client.send(POST % (b"", 100_000))
+        server.pass_time(50)
+        server.disk.submit_unbounded(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        client.send(b"x" * 1200)  # 5 seconds
+        server.pass_time(10_000)
+        disk.set()
+        await client.until_reading()
+        server.pass_time(14)
         assert client.sent == b""
         server.pass_time(1)
         assert client.sent.startswith(b"HTTP/1.1 408 ")
@@ -833,11 +909,58 @@ async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
         await client.until_paused()
         for _ in range(5):
             server.pass_time(59)
-            client.transport.take(1000)
+            client.transport.take(60 * 240)
             server.pass_time(1)
             assert not client.transport.aborted
         server.pass_time(60)
         assert client.transport.aborted
+
+
+async def test_an_answer_has_to_be_taken_at_the_least_rate_however_it_drips() -> None:
+    with Server(Applied(answering(b"x" * 1_000_000)), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        for _ in range(79):
+            client.transport.take(60)
+            server.pass_time(1)
+        assert not client.transport.aborted
+        for _ in range(2):
+            client.transport.take(60)
+            server.pass_time(1)
+        assert client.transport.aborted
+
+
+async def test_a_client_that_catches_up_now_and_then_is_too_slow_all_the_same() -> None:
+    """Each time the transport has room for more of a long answer is no new beginning."""
+    pieces = (b"x" * 70_000 for _ in range(100))
+    with Server(Applied(answering(pieces)), timeouts=Timeouts(transfer=60, min_rate=10_000)) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        for _ in range(4):
+            await client.until_paused()
+            server.pass_time(19)  # 12 of them too many
+            client.transport.take(len(client.transport.held))
+        await client.until_paused()
+        server.pass_time(12)
+        assert not client.transport.aborted
+        server.pass_time(1)
+        assert client.transport.aborted
+
+
+async def test_a_client_that_was_slow_has_all_its_time_for_the_next_answer() -> None:
+    with Server(Applied(answering(b"x" * 100_000)), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        for _ in range(3):
+            client.transport.blocked = True
+            client.send(GET % b"")
+            await client.until_paused()
+            server.pass_time(59)
+            assert not client.transport.aborted
+            client.transport.take(len(client.transport.held))
+        assert client.state == State.IDLE
 
 
 async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:

@@ -155,6 +155,8 @@ class Expiring(Served):
         if self._fails:
             raise OSError("the client has left")
 
+    def look(self) -> None: ...
+
     def drain(self) -> None: ...
 
     def abort(self) -> None:

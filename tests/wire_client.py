@@ -9,7 +9,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
-from aiowsgi.http.states import State, deadlines
+from aiowsgi.http.states import State, deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.connection import Connection
 from aiowsgi.server.shared import Shared
@@ -188,7 +188,7 @@ class Server:
         debug: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
-        limits = limits or Limits()
+        limits, timeouts = limits or Limits(), timeouts or Timeouts()
         self.pool = Pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         self.disk = Pool(1, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         access_log = None
@@ -201,7 +201,8 @@ class Server:
             pool=self.pool,
             disk=self.disk,
             limits=limits,
-            deadlines=deadlines(timeouts or Timeouts()),
+            deadlines=deadlines(timeouts),
+            seconds_per_byte=seconds_per_byte(timeouts),
             log=access_log,
             debug=debug,
         )

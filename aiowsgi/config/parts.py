@@ -27,6 +27,7 @@ class Timeouts:
     transfer: float = 60.0
     linger: float = 5.0
     graceful: float = 30.0
+    min_rate: int = 240  # bytes per second, over the transfer timeout; 0 is any
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,37 +138,103 @@ class Config:
     debug: bool = _setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
 
     max_request_line: int = _setting(
-        _LIMIT, values.SIZE, _LIMITS.request_line, "Longest request line; past it, 414."
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.request_line,
+        "Longest request line; past it, 414. As in Apache and nginx.",
     )
-    max_head: int = _setting(_LIMIT, values.SIZE, _LIMITS.head, "Longest request head; past it, 431.")
+    max_head: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.head,
+        "Longest request head; past it, 431. Twice the 4 buffers of 8K that nginx has.",
+    )
     max_fields: int = _setting(
-        _LIMIT, values.count("header fields"), _LIMITS.fields, "Header fields of a request; past it, 431."
+        _LIMIT,
+        values.count("header fields"),
+        _LIMITS.fields,
+        "Header fields of a request; past it, 431. As in Apache.",
     )
-    max_body: int = _setting(_LIMIT, values.SIZE, _LIMITS.content, "Longest request body; past it, 413.")
+    max_body: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.content,
+        "Longest request body; past it, 413. Room for an upload from a phone: nginx has 1M,"
+        " Kestrel 28.6M, gunicorn none.",
+    )
+    max_body_memory: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.content_memory,
+        "How much of a request body is kept in memory; past it, a temporary file. Between nginx's 16K and the 512K of"
+        " waitress.",
+    )
+    max_response_memory: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.response_memory,
+        "How much of a response a slow client may leave in memory; past it, a temporary file. As in waitress.",
+    )
+    max_response_file: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.response_file,
+        "Longest temporary file of a response; past it, its thread waits for the client. As nginx's"
+        " proxy_max_temp_file_size.",
+    )
+    max_pipelined: int = _setting(
+        _LIMIT,
+        values.SIZE,
+        _LIMITS.pipelined,
+        "Most bytes read ahead of the request that is being answered; past it, the client waits. What a browser's"
+        " longest head may be.",
+    )
     max_queue: int = _setting(
         _LIMIT,
         values.count("requests"),
         _LIMITS.queue,
-        "Most requests waiting for a thread; past it, 503.",
+        "Most requests waiting for a thread; past it, 503. As gunicorn's worker_connections.",
     )
 
     keep_alive_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.keep_alive, "How long a connection may idle."
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.keep_alive,
+        "How long a connection may idle. Longer than the 60 seconds of load balancers,"
+        " which would send a request into a connection that is just being closed.",
     )
     head_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.head, "How long a request head may take to arrive."
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.head,
+        "How long a request head may take to arrive, from its first byte; past it, 408. As in"
+        " Apache's mod_reqtimeout.",
     )
     transfer_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.transfer, "How long a request body or a response may stand still."
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.transfer,
+        "How long a request body or a response may stand still; past it, 408 or a cut. As nginx's client_body_timeout"
+        " and send_timeout.",
+    )
+    min_rate: int = _setting(
+        _TIMEOUT,
+        values.bound("bytes per second"),
+        _TIMEOUTS.min_rate,
+        "How fast a request body has to come and a response to be taken, but for pauses of as long as"
+        " --transfer-timeout; 0 is any rate. As in Kestrel.",
     )
     linger_timeout: float = _setting(
-        _TIMEOUT, values.SECONDS, _TIMEOUTS.linger, "How long a refused client may go on sending."
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.linger,
+        "How long a refused client may go on sending. As nginx's lingering_timeout.",
     )
     graceful_timeout: float = _setting(
         _TIMEOUT,
         values.SECONDS,
         _TIMEOUTS.graceful,
-        "How long running requests may take at the end.",
+        "How long running requests may take at the end. As in gunicorn.",
     )
 
     @property
@@ -182,6 +248,10 @@ class Config:
             head=self.max_head,
             fields=self.max_fields,
             content=self.max_body,
+            content_memory=self.max_body_memory,
+            response_memory=self.max_response_memory,
+            response_file=self.max_response_file,
+            pipelined=self.max_pipelined,
             queue=self.max_queue,
         )
 
@@ -193,6 +263,7 @@ class Config:
             transfer=self.transfer_timeout,
             linger=self.linger_timeout,
             graceful=self.graceful_timeout,
+            min_rate=self.min_rate,
         )
 
 

@@ -44,6 +44,10 @@ def _count(text: str) -> int:
     return int(_matched("0*[1-9][0-9]{0,8}", text)[0])
 
 
+def _bound(text: str) -> int:
+    return int(_matched("[0-9]{1,9}", text)[0])
+
+
 def processors() -> int:
     """Return how many processors this process may use: in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -167,6 +171,11 @@ def _string(value: object) -> str:
 def count(unit: str) -> Kind:
     """Return the kind of a whole number of ``unit``."""
     return Kind("N", "a whole number of at least 1", _count, (int,), unit=unit)
+
+
+def bound(unit: str) -> Kind:
+    """Return the kind of a number of ``unit`` that 0 leaves without a bound."""
+    return Kind("N", "a whole number, 0 for no bound", _bound, (int,), unit=unit)
 
 
 # What an application's name may be is for who loads it to say: site/applications.py.

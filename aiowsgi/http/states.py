@@ -79,6 +79,15 @@ def after(state: State, event: Event) -> State:
     return following
 
 
+def seconds_per_byte(timeouts: Timeouts) -> float:
+    """Return by how much each byte of content that comes or is taken puts off the deadline.
+
+    Never further than one transfer timeout from then on. So a client may pause for that long, and one that is
+    slower than the least rate has its deadline come closer, however it drips.
+    """
+    return 1 / timeouts.min_rate if timeouts.min_rate else timeouts.transfer
+
+
 def deadlines(timeouts: Timeouts) -> tuple[float, ...]:
     """Return how many seconds without progress each State may last, in the order of the states."""
     return (

@@ -21,6 +21,7 @@ from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.receiving import Receiving
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Errand, Shared
+from aiowsgi.server.sockets import has_left
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
@@ -81,6 +82,7 @@ class Connection(Receiving):
             self._read_on()
         if self._buffer and len(self._buffer) > self._shared.limits.pipelined and self.state != HEAD:
             self._read_paused = True
+            self._shared.unread.add(self)
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -92,9 +94,10 @@ class Connection(Receiving):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._unsent = 0
         if self.state == ANSWERING and self._content is None:
-            self.deadline = NEVER
+            self._note_taken()
+            self._await_others()
+        self._unsent = 0
         self._send_on()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -106,6 +109,7 @@ class Connection(Receiving):
         self._move(LOST)
         self._abandon()
         shared.connections.discard(self)
+        shared.unread.discard(self)
         if shared.draining and not shared.connections:
             shared.drained.set()
         self._request, self._buffer = UNREAD, b""
@@ -115,8 +119,8 @@ class Connection(Receiving):
 
     def expire(self) -> None:
         if self._takes():
-            self._await_client()
-        elif self.state == HEAD or (self.state == ANSWERING and self._receives()):
+            return
+        if self.state == HEAD or (self.state == ANSWERING and self._receives()):
             self._refuse(HTTPError(408))
         elif self.state == IDLE:
             self._close()
@@ -124,6 +128,11 @@ class Connection(Receiving):
             self._last()
         else:
             logger.debug("%r has taken nothing of its answer for too long", self)
+            self._transport.abort()
+
+    def look(self) -> None:
+        if has_left(self._transport):
+            logger.debug("%r: the client has left", self)
             self._transport.abort()
 
     def drain(self) -> None:
@@ -164,6 +173,7 @@ class Connection(Receiving):
             self._read_no_more()
         if self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
             self._read_paused = False
+            self._shared.unread.discard(self)
             self._transport.resume_reading()
 
     def _read_no_more(self) -> None:
@@ -197,7 +207,7 @@ class Connection(Receiving):
             self._pending = answer, candidates
             self._inbox = Inbox()
             data, self._buffer = self._buffer, b""
-            self._await_content()
+            self._await()
             if data:
                 self._receive_content(data)
             elif request.expect_continue:

@@ -67,21 +67,20 @@ class Receiving(Sending):
             self._refuse(HTTPError(413))
         elif ended:
             self.deadline = NEVER
+            self._forgive()
             self._request.know_length(inbox.size)
             self._received()
         else:
-            self._await_content()
+            self._earn(len(piece))
             if inbox.held > limits.content_memory:
                 self._spill(inbox)
-
-    def _await_content(self) -> None:
-        self.deadline = self._shared.now + self._shared.deadlines[State.ANSWERING]
 
     def _spill(self, inbox: Inbox) -> None:
         """Have a thread write to the disk what is in memory, and read nothing until it has."""
         self._transport.pause_reading()
         self._read_paused = False  # it is no longer for the buffer to say when to read on
-        self.deadline = NEVER
+        self._shared.unread.discard(self)
+        self._await_others()
         disk = self._shared.disk
         disk.submit_unbounded(Errand(disk, inbox.spill, self._spilled))
 
@@ -89,7 +88,7 @@ class Receiving(Sending):
         if self.state != State.ANSWERING:
             return
         if error is None:
-            self._await_content()
+            self._await()
             self._transport.resume_reading()
         else:
             logger.error("%s: %s", self._request, error)

@@ -8,6 +8,7 @@ from aiowsgi.http.messages import Content, FileRange
 from aiowsgi.http.states import State
 from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
 from aiowsgi.server.shared import Served, Shared
+from aiowsgi.server.sockets import unacknowledged
 from aiowsgi.wsgi.bridge import Outbox
 
 NEVER = float("inf")
@@ -16,7 +17,16 @@ NEVER = float("inf")
 class Sending(Served):
     """The half of a connection that writes; the other half, Connection, says what comes behind an answer."""
 
-    __slots__ = ("_file", "_outbox", "_sent", "_shared", "_transport", "_unsent", "_write_paused")
+    __slots__ = (
+        "_file",
+        "_outbox",
+        "_patience",
+        "_sent",
+        "_shared",
+        "_transport",
+        "_unsent",
+        "_write_paused",
+    )
 
     _transport: asyncio.Transport
 
@@ -26,7 +36,10 @@ class Sending(Served):
         self._outbox: Outbox | None = None  # of the answer, until its end
         self._file: FileSender | FileReader | None = None  # while a file is being sent
         self._sent = 0  # bytes that were given to the transport and not logged yet
-        self._unsent = 0  # of them, those the transport still held when somebody looked
+        self._unsent = 0  # of them, those the client had not taken when somebody looked
+        self._patience = shared.deadlines[
+            State.ANSWERING
+        ]  # seconds to wait for the client, when it is next waited for
 
     @abstractmethod
     def _answered(self, status: int, keep_alive: bool) -> None:
@@ -61,14 +74,45 @@ class Sending(Served):
         self._write_paused = True
         self._await_client()
 
+    def _await(self) -> None:
+        """Set the deadline for a client that has to send or to take content before anything goes on."""
+        self.deadline = self._shared.now + self._patience
+
+    def _earn(self, count: int) -> None:
+        """Put off that deadline, for ``count`` bytes were sent or taken."""
+        shared = self._shared
+        latest = shared.now + shared.deadlines[State.ANSWERING]
+        deadline = self.deadline + count * shared.seconds_per_byte
+        self.deadline = deadline if deadline < latest else latest
+
+    def _await_others(self) -> None:
+        """Set no deadline, for the client need not do anything; what it has left of its time it will have then."""
+        self._patience = max(0.0, self.deadline - self._shared.now)
+        self.deadline = NEVER
+
+    def _forgive(self) -> None:
+        """Give the client all its time again: what it will send or take next has nothing to do with the last."""
+        self._patience = self._shared.deadlines[State.ANSWERING]
+
     def _await_client(self) -> None:
-        """Set the deadline for a client that has to take bytes before anything goes on."""
-        self._unsent = self._transport.get_write_buffer_size()
-        self.deadline = self._shared.now + self._shared.deadlines[State.ANSWERING]
+        """Set the deadline for a client that has to take bytes."""
+        self._unsent = self._count_unsent()
+        self._await()
+
+    def _count_unsent(self) -> int:
+        return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+
+    def _note_taken(self, given: int = 0) -> None:
+        """Put off the deadline for what the client has taken meanwhile, though it was given more."""
+        unsent = self._count_unsent()
+        self._earn(max(0, self._unsent + given - unsent))
+        self._unsent = unsent
 
     def _takes(self) -> bool:
-        """Tell whether the client has taken something since that deadline was set."""
-        return self._transport.get_write_buffer_size() < self._unsent
+        """Tell whether a client whose deadline has passed has taken enough to get another one."""
+        if self._unsent:
+            self._note_taken()
+        return self.deadline > self._shared.now
 
     def _abandon(self) -> None:
         """Stop, and let no thread wait: the client has left."""
@@ -91,8 +135,13 @@ class Sending(Served):
         if self._file is not None:
             self._file.start()
         elif self._outbox is not None:
-            self._flush()
+            self._flush_on()
         self._go_on()
+
+    def _flush_on(self) -> None:
+        self._flush()
+        if self._outbox is None:
+            self._forgive()
 
     def _flush(self) -> None:
         """Write what the Outbox has, as long as the transport takes it."""
@@ -131,7 +180,10 @@ class Sending(Served):
 
         def taken(count: int) -> None:
             self._sent += count
-            self.deadline = shared.now + shared.deadlines[State.ANSWERING]
+            if count:
+                self._note_taken(count)
+            else:
+                self._await_client()
 
         def done(error: BaseException | None) -> None:
             if self._file is None:
@@ -143,9 +195,10 @@ class Sending(Served):
             elif error is not None:
                 self._broken_off(outbox.status, f"a file could not be sent to its end: {error}")
             else:
-                self.deadline = NEVER
+                self._unsent = 0
+                self._await_others()
                 outbox.took(file_range)
-                self._flush()
+                self._flush_on()
                 self._go_on()
 
         transport.set_write_buffer_limits(0)

@@ -26,6 +26,10 @@ class Served(asyncio.Protocol, ABC):
         """Deal with the deadline, which has passed."""
 
     @abstractmethod
+    def look(self) -> None:
+        """Find out whether the client has left, while nothing is read that would tell."""
+
+    @abstractmethod
     def drain(self) -> None:
         """Close if nothing is going on; the answer that is, will be the last."""
 
@@ -45,6 +49,7 @@ class Shared:
     disk: Pool  # reads and writes files, so that no application keeps one waiting
     limits: Limits
     deadlines: tuple[float, ...]  # seconds, by State
+    seconds_per_byte: float  # by which content on its way puts off the deadline
     log: AccessLog | None
     debug: bool
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
@@ -52,6 +57,8 @@ class Shared:
     # Set when a draining worker has lost its last connection.
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[Served] = field(default_factory=set)
+    # Those of them that have too much to answer to read on.
+    unread: set[Served] = field(default_factory=set)
 
     def error_response(self, error: HTTPError, cause: BaseException | None = None) -> Response:
         """Return the answer of ``error``, with its ``cause`` where the operator asked to show it. In any thread."""

@@ -13,7 +13,7 @@ from functools import partial
 
 from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
-from aiowsgi.http.states import deadlines
+from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.connection import Connection
 from aiowsgi.server.listeners import BACKLOG
@@ -128,6 +128,7 @@ class Worker:
             disk=disk,
             limits=config.limits,
             deadlines=deadlines(config.timeouts),
+            seconds_per_byte=seconds_per_byte(config.timeouts),
             log=log,
             debug=config.debug,
             now=loop.time(),
@@ -190,6 +191,8 @@ async def _sweep(shared: Shared) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         now = shared.now = shared.loop.time()
+        for connection in list(shared.unread):
+            connection.look()
         # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
         for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
             try:

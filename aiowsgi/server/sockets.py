@@ -1,0 +1,44 @@
+"""What only the kernel knows of a client: how much of what it was sent is on its way yet, and whether it has left."""
+
+import asyncio
+import select
+from array import array
+from contextlib import suppress
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # Windows
+    ioctl = None  # type: ignore[assignment]
+
+_HAVE_POLL = hasattr(select, "poll")
+
+
+def unacknowledged(transport: asyncio.Transport) -> int:
+    """Return how many bytes the kernel holds that the client's has not acknowledged; 0 where it does not tell.
+
+    A socket has room again when a third of its buffer is free, and that may be megabytes: what a client takes
+    slowly would look like nothing for minutes.
+    """
+    descriptor = _descriptor(transport)
+    if ioctl is None or descriptor < 0:
+        return 0
+    held = array("i", [0])
+    with suppress(OSError):
+        ioctl(descriptor, TIOCOUTQ, held)
+    return held[0]
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Tell whether the client has reset the connection; a transport that does not read would not see it."""
+    descriptor = _descriptor(transport)
+    if not _HAVE_POLL or descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)  # an error and the end of both directions are always told
+    return bool(poll.poll(0))
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    client = transport.get_extra_info("socket")
+    return -1 if client is None else client.fileno()
