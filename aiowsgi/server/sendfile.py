@@ -18,8 +18,11 @@ HAVE_SENDFILE = hasattr(os, "sendfile")
 # While it is set the kernel sends whole segments only, so a head goes with the beginning of its file.
 _CORK = getattr(socket, "TCP_CORK", None)
 
-# Bytes that one reader gets in a turn of the loop, so that many share it fairly: a fifth of a millisecond. With a
-# quarter of it a file of 100 MiB took a third longer, with twice as much no less.
+# Bytes that one reader gets in a turn of the loop, so that many share it fairly: at first few, then as many as it has
+# had, up to a fifth of a millisecond. What a socket takes beyond the client's window is sent when the client has
+# read, and at its cost: 16 readers of 1 MiB take 5.3 GB/s in slices that grow, 2.6 in whole ones; and four of 100 MiB
+# take 2.4 GB/s in slices of 1 MiB, 1.6 where they stay at 256 KiB.
+FIRST = 128 * 1024
 SLICE = 1024 * 1024
 
 # Bytes read at once where there is no sendfile: each client that does not keep up has so many in memory.
@@ -74,7 +77,7 @@ class FileSender:
     def _send(self, descriptor: int) -> None:
         source = self._range
         try:
-            count = min(SLICE, source.count - self._sent)
+            count = min(max(FIRST, self._sent), SLICE, source.count - self._sent)
             sent = os.sendfile(descriptor, source.file.fileno(), source.offset + self._sent, count)
         except (BlockingIOError, InterruptedError):
             self._watch(descriptor)
@@ -82,6 +85,8 @@ class FileSender:
         except OSError as error:
             self._end(error)
             return
+        if self._sent == 0:
+            self._cork(0)  # a head that got no byte to go with it is sent by the close
         self._sent += sent
         self._progress(sent)
         if sent == 0:
@@ -106,7 +111,6 @@ class FileSender:
                 self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _CORK, value)
 
     def _end(self, error: BaseException | None) -> None:
-        self._cork(0)
         self.cancel()
         # Soon, not now: a chain of ranges that the socket takes at once must not nest.
         self._loop.call_soon(self._done, error)
