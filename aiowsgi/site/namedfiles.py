@@ -8,9 +8,8 @@ from email.utils import formatdate
 from urllib.parse import unquote_to_bytes
 
 from aiowsgi.config import Files
-from aiowsgi.http.conditional import content_range, precondition, requested_ranges
-from aiowsgi.http.messages import Content, Field, HTTPError, Parts, Request, shortened
-from aiowsgi.http.multipart import byteranges, piece
+from aiowsgi.http.messages import Field, HTTPError, Request, shortened
+from aiowsgi.http.selection import select
 from aiowsgi.site.files import DocumentRoot, Finding, Refusal, StoredFile
 from aiowsgi.site.media_types import content_type
 from aiowsgi.wsgi.rewriting import StandIn
@@ -99,31 +98,21 @@ class NamedFiles:
             own.append(("Content-Type", kind))
             if self._nosniff:
                 own.append(("X-Content-Type-Options", "nosniff"))
-        validators, content = file.validators, file.content
+        validators = file.validators
         own.append(("ETag", validators.etag))
         if validators.last_modified is not None:
             own.append(("Last-Modified", formatdate(validators.last_modified, usegmt=True)))
         if request.method not in ("GET", "HEAD"):
-            return StandIn("200 OK", own, content)
+            return StandIn("200 OK", own, file.content)
         own.append(("Accept-Ranges", "bytes"))
-        status = precondition(request.method, request.fields, validators)
+        status, selected, content = select(request, validators, file.content, kind)
         if status == 304:
             return StandIn("304 Not Modified", _of_304(own), b"")
-        if status == 412:
-            raise HTTPError(412)
-        ranges = requested_ranges(request.method, request.fields, validators, len(content))
-        if ranges is None:
+        if status == 200:
             return StandIn("200 OK", own, content)
-        if not ranges:
-            raise HTTPError(416, fields=[("Content-Range", content_range(None, len(content)))])
-        if len(ranges) == 1:
-            own.append(("Content-Range", content_range(ranges[0], len(content))))
-            part: Content | Parts = piece(content, ranges[0])
-        else:
-            several, part = byteranges(content, ranges, kind)
-            own = [field for field in own if field[0].lower() != "content-type"]
-            own.append(("Content-Type", several))
-        return StandIn("206 Partial Content", own, part)
+        new = {name.lower() for name, _ in selected}
+        own = [field for field in own if field[0].lower() not in new]
+        return StandIn("206 Partial Content", own + selected, content)
 
 
 def _of_304(fields: list[Field]) -> list[Field]:

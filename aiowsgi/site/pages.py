@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 
-from aiowsgi.http.conditional import CONDITIONAL, content_range, precondition, requested_ranges
+from aiowsgi.http.conditional import CONDITIONAL
 from aiowsgi.http.framing import field_lines
 from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
-from aiowsgi.http.multipart import byteranges, piece
 from aiowsgi.http.negotiation import IDENTITY, Ranking, best, rankings
+from aiowsgi.http.selection import select
 from aiowsgi.site.files import Refusal, StoredFile
 from aiowsgi.site.headers import FieldRules, of_not_modified
 
@@ -47,22 +47,19 @@ class Page:
         """Answer with the file, parts of it, or that the client has it. Raises HTTPError 412 and 416."""
         if request.fields.keys().isdisjoint(CONDITIONAL):
             return self.response
-        validators, content = self.found.validators, self.found.content
-        status = precondition(request.method, request.fields, validators)
+        try:
+            status, fields, content = select(
+                request, self.found.validators, self.found.content, self._content_type
+            )
+        except HTTPError as error:
+            raise HTTPError(error.status, fields=[*error.fields, *self._vary]) from None
+        if status == 200:
+            return self.response
         if status == 304:
             return self._not_modified
-        if status == 412:
-            raise HTTPError(412, fields=self._vary)
-        ranges = requested_ranges(request.method, request.fields, validators, len(content))
-        if ranges is None:
-            return self.response
-        if not ranges:
-            raise HTTPError(416, fields=[("Content-Range", content_range(None, len(content))), *self._vary])
-        if len(ranges) == 1:
-            fields = field_lines([("Content-Range", content_range(ranges[0], len(content)))])
-            return Response(206, self.response.fields + fields, piece(content, ranges[0]))
-        several, parts = byteranges(content, ranges, self._content_type)
-        return Response(206, field_lines([("Content-Type", several)]) + self._fields, parts)
+        lines = field_lines(fields)
+        own = self._fields if fields[0][0] == "Content-Type" else self.response.fields
+        return Response(206, own + lines, content)
 
 
 class Negotiated:
