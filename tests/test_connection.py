@@ -117,6 +117,19 @@ async def test_a_head_may_be_longer_than_what_is_read_ahead() -> None:
         assert client.sent.endswith(b"/long!")
 
 
+async def test_a_head_longer_than_what_is_read_ahead_may_be_pipelined() -> None:
+    gate = Gate()
+    with Server(Applied(gate), limits=Limits(pipelined=100)) as server:
+        client = server.connect()
+        client.send(GET % b"first" + b"GET /long HTTP/1.1\r\nHost: a\r\nX-A: " + b"b" * 1000)
+        assert not client.transport.reading
+        gate.open.set()
+        await client.receive(b"GET /first .")
+        assert client.transport.reading
+        client.send(b"\r\n\r\n")
+        await client.receive(b"GET /long .")
+
+
 async def test_the_last_answer_says_so() -> None:
     with Server(Applied(echo)) as server:
         client = server.connect()

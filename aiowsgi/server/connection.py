@@ -171,7 +171,8 @@ class Connection(Receiving):
             self._begin(request, content)
         if self._eof or self._shared.draining:
             self._read_no_more()
-        if self._read_paused and len(self._buffer) <= self._shared.limits.pipelined:
+        # What is left may be a part of one head, which only what is read next can complete.
+        if self._read_paused and (self.state == HEAD or len(self._buffer) <= self._shared.limits.pipelined):
             self._read_paused = False
             self._shared.unread.discard(self)
             self._transport.resume_reading()
