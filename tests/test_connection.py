@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Event as ThreadEvent
+from typing import IO
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
@@ -32,6 +33,16 @@ class Ready:
         if request.method not in ("GET", "HEAD"):
             raise HTTPError(405, fields=[("Allow", "GET, HEAD")])
         return Response(200, field_lines([("Content-Type", "text/plain")]), path_info.encode() + b"!")
+
+
+class Part:
+    """A handler that answers with a part of a file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        return Response(200, b"", FileRange(self.file, 0, 200_000))
 
 
 class Paragraph:
@@ -304,6 +315,19 @@ async def test_content_that_nobody_wants_is_read_past() -> None:
         client.send(b"56789" + GET % b"next")
         assert client.sent.endswith(b"/next!")
         assert client.state.name == "IDLE"
+
+
+async def test_content_that_nobody_wants_is_read_past_behind_a_file() -> None:
+    with tempfile.TemporaryFile() as file, Server(Part(file), limits=Limits(pipelined=10)) as server:
+        file.write(b"x" * 200_000)
+        file.flush()
+        client = server.connect()
+        client.send(POST % (b"", 50) + b"y" * 20)
+        assert not client.transport.reading  # until the file is sent
+        await client.receive(b"x" * 200_000)
+        assert client.state == State.DISCARDING
+        client.send(b"y" * 30 + POST % (b"next", 0))
+        await client.receive(b"x" * 200_000)
 
 
 async def test_many_pipelined_requests_with_content_that_nobody_wants_do_not_nest() -> None:

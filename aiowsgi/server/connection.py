@@ -171,7 +171,10 @@ class Connection(Receiving):
             self._begin(request, content)
         if self._eof or self._shared.draining:
             self._read_no_more()
-        # What is left may be a part of one head, which only what is read next can complete.
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Read on if little is left, or a part of one head, which only what is read next can complete."""
         if self._read_paused and (self.state == HEAD or len(self._buffer) <= self._shared.limits.pipelined):
             self._read_paused = False
             self._shared.unread.discard(self)
@@ -289,6 +292,7 @@ class Connection(Receiving):
             data, self._buffer = self._buffer, b""
             if data:
                 self._receive_content(data)
+                self._read_again()
         else:
             self._move(ANSWERED)
             self._request = UNREAD
