@@ -139,29 +139,73 @@ def cgi_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {key: ("; " if key == "HTTP_COOKIE" else ", ").join(values) for key, values in fields.items()}
 
 
-def assert_as_h11_reads(reading: Reading, data: bytes) -> None:
-    """Check that whatever was not refused is what bare h11 reads, one connection for each message."""
-    for message in reading.messages:
-        data = data.removeprefix(b"\r\n")  # h11 does not forgive the empty line before a request
+class Message(NamedTuple):
+    """A request as h11 reads it."""
+
+    method: str
+    target: str
+    version: str
+    fields: dict[str, str]
+    content: bytes
+    ended: bool  # the content has come whole
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow (RFC 9112 section 9.3)."""
+        options = re.split(r"[ \t]*,[ \t]*", self.fields.get("HTTP_CONNECTION", "").lower())
+        return "close" not in options and (self.version == "HTTP/1.1" or "keep-alive" in options)
+
+
+def read_by_h11(data: bytes) -> tuple[list[Message], bytes]:
+    """Return what bare h11 reads, one connection for each message, and what is behind the last one that has ended."""
+    messages: list[Message] = []
+    while not messages or messages[-1].ended:
         reference = h11.Connection(h11.SERVER, max_incomplete_event_size=1024 * 1024)
-        reference.receive_data(data)
-        event = reference.next_event()
-        assert isinstance(event, h11.Request)
-        assert event.method.decode() == message["method"]
-        assert event.target.decode() == message["target"]
-        assert message["version"] == ("HTTP/1.0" if event.http_version == b"1.0" else "HTTP/1.1")
-        fields = cgi_fields(event.headers.raw_items())
-        if not message["target"].startswith(("/", "*")):
-            fields["HTTP_HOST"] = re.split("[/?]", message["target"].split("//", 1)[1])[0]
-        assert message["fields"] == fields
-        content = b""
-        while message["ended"] or reading.refused is None:
-            event = reference.next_event()
-            if not isinstance(event, h11.Data):
-                assert isinstance(event, h11.EndOfMessage) == message["ended"]
-                assert message["content"] == content
-                break
+        reference.receive_data(
+            data.removeprefix(b"\r\n")
+        )  # h11 does not forgive the empty line before a request
+        try:
+            request = reference.next_event()
+        except h11.RemoteProtocolError as error:
+            error.__traceback__ = None  # which h11 makes a circle of
+            break
+        if not isinstance(request, h11.Request):
+            break
+        content, ended = _content_by_h11(reference)
+        messages.append(_message(request, content, ended))
+        if ended:
+            data = reference.trailing_data[0]
+    return messages, data
+
+
+def _content_by_h11(reference: h11.Connection) -> tuple[bytes, bool]:
+    content = b""
+    try:
+        while isinstance(event := reference.next_event(), h11.Data):
             content += event.data
-        data = reference.trailing_data[0]
+    except h11.RemoteProtocolError as error:
+        error.__traceback__ = None
+        return content, False
+    return content, isinstance(event, h11.EndOfMessage)
+
+
+def _message(request: h11.Request, content: bytes, ended: bool) -> Message:
+    target = request.target.decode()
+    version = "HTTP/1.0" if request.http_version == b"1.0" else "HTTP/1.1"
+    fields = cgi_fields(request.headers.raw_items())
+    if not target.startswith(("/", "*")) and "//" in target:
+        fields["HTTP_HOST"] = re.split("[/?]", target.split("//", 1)[1])[0]
+    return Message(request.method.decode(), target, version, fields, content, ended)
+
+
+def assert_as_h11_reads(reading: Reading, data: bytes) -> None:
+    """Check that whatever was not refused is what bare h11 reads."""
+    messages, rest = read_by_h11(data)
+    for mine, its in zip(reading.messages, messages, strict=reading.refused is None):
+        assert (mine["method"], mine["target"], mine["version"]) == (its.method, its.target, its.version)
+        assert (mine["fields"], mine["keep_alive"]) == (its.fields, its.keep_alive)
+        if mine["ended"] or reading.refused is None:
+            assert (mine["content"], mine["ended"]) == (its.content, its.ended)
+    assert len(reading.messages) <= len(messages)
     if reading.refused is None and all(message["ended"] for message in reading.messages):
-        assert reading.rest == data
+        assert reading.rest == rest

@@ -1,5 +1,6 @@
 """The two roads of the parser are equal, for any bytes in any pieces, and read what the corpus says they must."""
 
+import gc
 import os
 from collections.abc import Iterable
 from time import process_time
@@ -71,6 +72,19 @@ def test_what_is_invalid_is_refused(file: Invalid) -> None:
         reading = assert_read_alike(file.data, pieces, LIMITS)
         assert reading.refused == file.status
         assert len(reading.messages) == file.heads
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_refusal_leaves_nothing_to_the_garbage_collector(fast: bool) -> None:
+    parser = Parser(LIMITS, fast=fast)
+    gc.collect()
+    gc.disable()
+    try:
+        for file in INVALID:
+            read(parser, [file.data])
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_warm_parser_reads_as_a_cold_one() -> None:

@@ -56,6 +56,14 @@ def _persists(version: str, connection: str | None) -> bool:
     return version == "HTTP/1.1" or "keep-alive" in options
 
 
+def _without_frames(error: h11.RemoteProtocolError) -> h11.RemoteProtocolError:
+    """Break the circle that h11 makes of an error and its traceback.
+
+    The frames in it lead up to the event loop, and what all of them hold would wait for the garbage collector.
+    """
+    return error.with_traceback(None)
+
+
 class CountedContent:
     """Content that Content-Length counts (RFC 9112 section 6.2)."""
 
@@ -91,7 +99,7 @@ class ReferenceContent:
             while isinstance(event := self._reference.next_event(), h11.Data):
                 pieces.append(bytes(event.data))
         except h11.RemoteProtocolError as error:
-            raise bad_request("The content is not framed as it should be.") from error
+            raise bad_request("The content is not framed as it should be.") from _without_frames(error)
         return b"".join(pieces), isinstance(event, h11.EndOfMessage), rest
 
 
@@ -267,7 +275,7 @@ class Parser:
 
     def _refuse(self, error: h11.RemoteProtocolError) -> NoReturn:
         status = error.error_status_hint
-        raise HTTPError(status if status in (431, 501) else 400, str(error) + ".") from error
+        raise HTTPError(status if status in (431, 501) else 400, str(error) + ".") from _without_frames(error)
 
     # Where the two meet.
 
