@@ -1,6 +1,7 @@
 """A connection on an in-memory transport, with a clock that tests turn by hand."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Any
@@ -21,12 +22,26 @@ from aiowsgi.wsgi.pool import Pool
 WAIT = 10.0  # seconds; only a test that fails waits so long
 
 
+class MemorySocket:
+    """As much of a socket as a connection asks for: it notes whether it is to be reset when it is closed."""
+
+    reset = False
+
+    def fileno(self) -> int:
+        return -1
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self.reset = True
+
+
 class MemoryTransport(asyncio.Transport):
     """What a connection writes, and as much flow control as the test asks for."""
 
     def __init__(self, client: "Client") -> None:
-        # No socket for sendfile: files are read in the pool, as under TLS.
-        super().__init__({"peername": ("192.0.2.1", 4711), "sslcontext": True})
+        self.socket = MemorySocket()
+        # No descriptor for sendfile: files are read in the pool, as under TLS.
+        super().__init__({"peername": ("192.0.2.1", 4711), "sslcontext": True, "socket": self.socket})
         self.client = client
         self.sent = b""
         self.held = b""  # written and not taken by the client
@@ -186,11 +201,12 @@ class Server:
         threads: int = 2,
         log: int | None = None,
         debug: bool = False,
+        make_pool: type[Pool] = Pool,
     ) -> None:
         loop = asyncio.get_running_loop()
         limits, timeouts = limits or Limits(), timeouts or Timeouts()
-        self.pool = Pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        self.disk = Pool(1, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        self.pool = make_pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        self.disk = make_pool(1, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         access_log = None
         if log is not None:
             access_log = AccessLog(log, self.disk.submit_unbounded, self.disk.hand_over)
