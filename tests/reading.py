@@ -14,7 +14,9 @@ LIMITS = Limits()
 NARROW = Limits(request_line=40, head=160, fields=5, content=20)
 STATUSES = {400, 413, 414, 417, 431, 501, 505}
 
-ATTRIBUTES = (*Request.__slots__, "has_content", "chunked", "expect_continue")
+# What a parser reads; "strict" is for who answers to fill in.
+READ = [name for name in Request.__slots__ if name != "strict"]
+ATTRIBUTES = (*READ, "has_content", "chunked", "expect_continue")
 
 
 class Reading(NamedTuple):

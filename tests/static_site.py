@@ -25,6 +25,7 @@ DATE = "Wed, 01 Jan 2020 00:00:00 GMT"
 
 def a_request(target: str, method: str = "GET", **fields: str) -> Request:
     request = Request()
+    request.strict = b""
     request.method = method
     request.target = target
     request.raw_path, _, request.query = target.partition("?")

@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowsgi.config import SETTINGS, Config, ConfigError, Files, Limits, Timeouts, load, settings_page, values
+from aiowsgi.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    Files,
+    Limits,
+    Timeouts,
+    Tls,
+    load,
+    settings_page,
+    values,
+)
 from aiowsgi.http.framing import field_lines
 
 Site = Callable[..., Config]
@@ -68,6 +79,7 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
 
 def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
+    (tmp_path / "p").touch()
     given = {
         "app": ("a:b", '"a:b"'),
         "html": ("d", '"d"'),
@@ -87,7 +99,7 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "autoindex": ("yes", "true"),
         "follow_links": ("yes", "true"),
         "refused": ("*.a,b?", '["*.a", "b?"]'),
-        "bind": (":1,unix:x", '[":1", "unix:x"]'),
+        "bind": (":1,tls:unix:x", '[":1", "tls:unix:x"]'),
         "workers": ("3", "3"),
         "threads": ("5", "5"),
         "loop": ("asyncio", '"asyncio"'),
@@ -95,6 +107,12 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "user": ("www-data", '"www-data"'),
         "group": ("33", "33"),
         "umask": ("027", '"0027"'),
+        "certificate": ("p,p", '["p", "p"]'),
+        "key": ("p,p", '["p", "p"]'),
+        "client_ca": ("p", '"p"'),
+        "client_certificates": ("optional", '"optional"'),
+        "redirect_https": ("yes", "true"),
+        "hsts": ("60", "60"),
         "access_log": ("log", '"log"'),
         "log_level": ("error", '"error"'),
         "debug": ("yes", "true"),
@@ -122,13 +140,22 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
     options: dict[str, object] = {name: text for name, (text, _) in given.items()}
     options |= {
         name: tuple(given[name][0].split(","))
-        for name in ("static", "scripts", "x_sendfile", "media_types", "refused", "bind")
+        for name in (
+            "static",
+            "scripts",
+            "x_sendfile",
+            "media_types",
+            "refused",
+            "bind",
+            "certificate",
+            "key",
+        )
     }
     options["headers"] = tuple(given["headers"][0].split("\n"))
     options["mount"] = ("/m=a:b", "/n=c:d()")
     from_options = load(options, {}, tmp_path)
     assert from_file == from_variables == from_options
-    folder = str(tmp_path / "d")
+    folder, pem = str(tmp_path / "d"), str(tmp_path / "p")
     assert from_file == Config(
         app="a:b",
         html=folder,
@@ -148,7 +175,7 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         autoindex=True,
         follow_links=True,
         refused=("*.a", "b?"),
-        bind=(":1", "unix:x"),
+        bind=(":1", "tls:unix:x"),
         workers=3,
         threads=5,
         loop="asyncio",
@@ -156,6 +183,12 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         user="www-data",
         group="33",
         umask=0o27,
+        certificate=(pem, pem),
+        key=(pem, pem),
+        client_ca=pem,
+        client_certificates="optional",
+        redirect_https=True,
+        hsts="max-age=60",
         access_log=str(tmp_path / "log"),
         log_level="error",
         debug=True,
@@ -321,6 +354,17 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
         ("bind", "a b:80"),
         ("bind", "a:80,"),
         ("bind", "unix:"),
+        ("bind", "tls:"),
+        ("bind", "tls:8443"),
+        ("bind", "tls:unix:"),
+        ("bind", "tls:tls:a:80"),
+        ("client_certificates", "maybe"),
+        ("hsts", ""),
+        ("hsts", "-1"),
+        ("hsts", "1.5"),
+        ("hsts", "includeSubDomains"),
+        ("hsts", "max-age=1\r\nX: y"),
+        ("hsts", "max-age=1; forever"),
         ("workers", "0"),
         ("workers", "all"),
         ("threads", "1_0"),
@@ -642,3 +686,47 @@ def test_the_file_shown_on_the_page_can_be_used(site: Site, tmp_path: Path) -> N
 )
 def test_defaults_are_shown_as_people_would_write_them(name: str, shown: str) -> None:
     assert SETTINGS[name].default == shown
+
+
+# TLS.
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"bind": ("tls::443",)}, "--bind: expected --certificate beside it, got 'tls::443'"),
+        ({"certificate": ("p",)}, "--certificate: expected a bind that begins with tls: beside it"),
+        ({"redirect_https": "yes"}, "--redirect-https: expected a bind that begins with tls: beside it"),
+        ({"hsts": "60"}, "--hsts: expected a bind that begins with tls: beside it"),
+        ({"bind": ("tls::443",), "certificate": ("none",)}, "--certificate: expected a file that exists"),
+        (
+            {"bind": ("tls::443",), "certificate": ("p", "p"), "key": ("p",)},
+            "--key: expected one for each of --certificate",
+        ),
+        (
+            {"bind": ("tls::443",), "certificate": ("p",), "client_certificates": "optional"},
+            "--client-certificates: expected --client-ca beside it, got 'optional'",
+        ),
+        (
+            {"bind": ("tls::443",), "certificate": ("p",), "redirect_https": "yes"},
+            "--redirect-https: expected a bind without tls: beside it",
+        ),
+    ],
+)
+def test_what_tls_takes_is_asked_for(options: dict[str, object], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "p").touch()
+    with pytest.raises(ConfigError) as caught:
+        load({"app": "a:b", **options}, {}, tmp_path)
+    assert str(caught.value).startswith(expected)
+
+
+def test_what_tls_is_spoken_with(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    a, b, c = (str(tmp_path / name) for name in ("a", "b", "c"))
+    options = {"app": "a:b", "bind": ("tls::443",), "certificate": ("a",)}
+    assert load({"app": "a:b"}, {}, tmp_path).tls is None
+    assert load(options, {}, tmp_path).tls == Tls(((a, a),), None, "none")
+    assert load({**options, "key": ("b",), "client_ca": "c"}, {}, tmp_path).tls == Tls(
+        ((a, b),), c, "required"
+    )

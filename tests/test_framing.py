@@ -29,6 +29,7 @@ _is_date = re.compile(rb"(?<=\r\nDate: )\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d G
 
 def request(method: str = "GET", version: str = "HTTP/1.1") -> Request:
     request = Request()
+    request.strict = b""
     request.method, request.version = method, version
     return request
 

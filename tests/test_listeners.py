@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aiowsgi.server.listeners import ListenError, address_of, close_listeners, open_listeners
+from aiowsgi.server.listeners import Listener, ListenError, address_of, close_listeners, open_listeners
 
 
 def has_ipv6() -> bool:
@@ -23,7 +23,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 @contextlib.contextmanager
-def listening(*binds: str) -> Iterator[list[socket.socket]]:
+def listening(*binds: str) -> Iterator[list[Listener]]:
     listeners = open_listeners(binds)
     try:
         yield listeners

@@ -9,6 +9,7 @@ from aiowsgi.http.messages import LONGEST_TOLD, UNREAD, FileRange, HTTPError, Re
 
 def request_with(content_length: int, version: str = "HTTP/1.1", **fields: str) -> Request:
     request = Request()
+    request.strict = b""
     request.method, request.target, request.version = "PUT", "/a?b", version
     request.content_length = content_length
     request.fields = {f"HTTP_{name.upper()}": value for name, value in fields.items()}

@@ -78,6 +78,7 @@ def write(path: Path, source: str | bytes) -> Path:
 
 def request_for(raw_path: str) -> Request:
     request = Request()
+    request.strict = b""
     request.method, request.version = "GET", "HTTP/1.1"
     request.target = request.raw_path = raw_path
     request.path = unquote_to_bytes(raw_path).decode("latin-1")

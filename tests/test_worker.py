@@ -6,8 +6,7 @@ import json
 import os
 import resource
 import signal
-import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -38,7 +37,7 @@ class Running:
     """A worker in a thread."""
 
     def __init__(self, handler: Handler, life: int | None = None, **settings: Any) -> None:
-        self.listeners: Sequence[socket.socket] = open_listeners(["127.0.0.1:0"])
+        self.listeners = open_listeners(["127.0.0.1:0"])
         self.address: tuple[str, int] = self.listeners[0].getsockname()
         self.config = Config(**settings)
         self.router = Router([("", handler)])

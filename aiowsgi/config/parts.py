@@ -31,6 +31,22 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The files that TLS is spoken with; the settings of the same names."""
+
+    certificates: tuple[
+        tuple[str, str], ...
+    ]  # the files of a certificate and of its key; the first is the default
+    client_ca: str | None = None
+    client_certificates: str = "none"  # none, optional or required
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        pairs = tuple(path for pair in self.certificates for path in pair)
+        return pairs if self.client_ca is None else (*pairs, self.client_ca)
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """How the files of a folder are served; the settings of the same names."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from aiowsgi.config import values
-from aiowsgi.config.parts import Files, Limits, Timeouts
+from aiowsgi.config.parts import Files, Limits, Timeouts, Tls
 from aiowsgi.config.values import Kind
 
 
@@ -13,7 +13,8 @@ def _setting(group: str, kind: Kind, default: object, help: str, shown: str = ""
     return field(default=default, metadata={"group": group, "kind": kind, "help": help, "shown": shown})
 
 
-_SITE, _FILES, _SERVER, _LOG, _LIMIT, _TIMEOUT = "Site", "Files", "Server", "Logging", "Limits", "Timeouts"
+_SITE, _FILES, _SERVER, _TLS = "Site", "Files", "Server", "TLS"
+_LOG, _LIMIT, _TIMEOUT = "Logging", "Limits", "Timeouts"
 _FILE = Files()
 _LIMITS = Limits()
 _TIMEOUTS = Timeouts()
@@ -100,7 +101,10 @@ class Config:
     )
 
     bind: tuple[str, ...] = _setting(
-        _SERVER, values.ADDRESS, ("127.0.0.1:8000",), "Listen here; port 0 is any free port."
+        _SERVER,
+        values.ADDRESS,
+        ("127.0.0.1:8000",),
+        "Listen here, with tls: in front for HTTPS; port 0 is any free port.",
     )
     workers: int = _setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
     threads: int = _setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
@@ -127,6 +131,45 @@ class Config:
         None,
         "Rights that new files and socket files do not have: 007 lets a proxy of the same group connect. By default"
         " those of whoever starts the server, most often 022.",
+    )
+
+    certificate: tuple[str, ...] = _setting(
+        _TLS,
+        values.PEMS,
+        (),
+        "A certificate with its chain, in PEM form. Of several the name that a client asks for decides; the first one"
+        " is for all others.",
+    )
+    key: tuple[str, ...] = _setting(
+        _TLS,
+        values.PEMS,
+        (),
+        "The private key of the certificate in the same place, in PEM form and not encrypted.",
+        "in the files of the certificates",
+    )
+    client_ca: str | None = _setting(
+        _TLS, values.PEM, None, "Who may have signed the certificates of clients, in PEM form."
+    )
+    client_certificates: str | None = _setting(
+        _TLS,
+        values.CLIENT_CERTIFICATES,
+        None,
+        "Ask clients for a certificate, and go on without one or not. One that is not valid ends the connection.",
+        "required with client_ca, else none",
+    )
+    redirect_https: bool = _setting(
+        _TLS,
+        values.FLAG,
+        False,
+        "Answer what comes without TLS with a redirect to https; what a certificate authority asks for, below"
+        " /.well-known/acme-challenge/, is answered as it is.",
+    )
+    hsts: str | None = _setting(
+        _TLS,
+        values.STRICT,
+        None,
+        "Strict-Transport-Security of all answers by TLS, so that browsers come by https alone from then on. None by"
+        " default, because it cannot be taken back; 31536000, a year, is what preload lists ask for.",
     )
 
     access_log: str | None = _setting(
@@ -236,6 +279,16 @@ class Config:
         _TIMEOUTS.graceful,
         "How long running requests may take at the end. As in gunicorn.",
     )
+
+    @property
+    def tls(self) -> Tls | None:
+        """What TLS is spoken with; None: there is no certificate."""
+        if not self.certificate:
+            return None
+        asked = self.client_certificates or ("required" if self.client_ca else "none")
+        return Tls(
+            tuple(zip(self.certificate, self.key or self.certificate, strict=True)), self.client_ca, asked
+        )
 
     @property
     def files(self) -> Files:

@@ -138,7 +138,29 @@ def _checked(found: _Found, directory: Path) -> Config:
             settled[root] = str(directory / root)
     if not settled.keys() & {*_ROOTS, *_ROOTS.values()}:
         raise ConfigError(f"nothing to serve: expected APP, or a folder html or apps in {directory}")
-    return Config(**settled)
+    config = Config(**settled)
+    _check_tls(config, {name: place for name, (place, _) in found.items()})
+    return config
+
+
+def _check_tls(config: Config, places: Mapping[str, str]) -> None:
+    """Refuse what says of TLS that it is there without saying all that it takes, or says it where there is none."""
+    secure = [bind for bind in config.bind if bind.startswith("tls:")]
+    if secure and not config.certificate:
+        raise _mistake(places["bind"], f"{as_option('certificate')} beside it", secure[0])
+    for name in ("certificate", "key", "client_ca", "client_certificates", "redirect_https", "hsts"):
+        if getattr(config, name) and not secure:
+            raise _mistake(
+                places[name], f"a bind that begins with tls: beside it, as {as_option('bind')}", config.bind
+            )
+    if config.key and len(config.key) != len(config.certificate):
+        raise _mistake(places["key"], f"one for each of {places['certificate']}", config.key)
+    if config.client_certificates in ("optional", "required") and config.client_ca is None:
+        raise _mistake(
+            places["client_certificates"], f"{as_option('client_ca')} beside it", config.client_certificates
+        )
+    if config.redirect_https and len(secure) == len(config.bind):
+        raise _mistake(places["redirect_https"], "a bind without tls: beside it", config.bind)
 
 
 def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
@@ -148,9 +170,19 @@ def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
         return _folder(directory / value, place)
     if kind is values.FOLDERS:
         return tuple((prefix, _folder(directory / path, place)) for prefix, path in value)
+    if kind is values.PEM:
+        return _readable(directory / value, place)
+    if kind is values.PEMS:
+        return tuple(_readable(directory / path, place) for path in value)
     if kind is values.FILE and value != "-":
         return _file(directory / value, place)
     return value
+
+
+def _readable(path: Path, place: str) -> str:
+    if not os.path.isfile(path):
+        raise _mistake(place, "a file that exists", str(path))
+    return str(path)
 
 
 def _file(path: Path, place: str) -> str:

@@ -88,15 +88,24 @@ def _text(text: str) -> str:
 
 def _address(text: str) -> str:
     """Check the syntax only: whether a host name means anything, binding it will tell."""
-    if text.startswith("unix:"):
-        _text(text.removeprefix("unix:"))
+    address = text.removeprefix("tls:")
+    if address.startswith("unix:"):
+        _text(address.removeprefix("unix:"))
         return text
-    match = _matched(r"(?:\[([^]]*)\]|[\w.-]*):([0-9]{1,5})", text)
+    match = _matched(r"(?:\[([^]]*)\]|[\w.-]*):([0-9]{1,5})", address)
     if match[1] is not None:
         IPv6Address(match[1])
     if int(match[2]) > 65535:
         raise ValueError(text)
     return text
+
+
+def _strict(text: str) -> str:
+    """Return the value of Strict-Transport-Security, RFC 6797 section 6.1; a number alone is its max-age."""
+    directive = r"(?:max-age=[0-9]{1,10}|includeSubDomains|preload)"
+    value = f"max-age={text}" if re.fullmatch("[0-9]+", text) else text
+    _matched(rf"(?=.*max-age=){directive}(?:[ \t]*;[ \t]*{directive})*", value)
+    return value
 
 
 def _mount(text: str) -> tuple[str, str]:
@@ -183,10 +192,12 @@ APPLICATION = Kind("APP", '"module:attribute" or "module:factory()"', _text)
 APPLICATIONS = Kind("PREFIX=APP", 'PREFIX=APP, as in "/api=api:app"', _mount, many=True)
 FOLDER = Kind("DIR", "a folder", _text)
 FOLDERS = Kind("PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, many=True)
+PEM = Kind("FILE", "a file that exists", _text)
+PEMS = Kind("FILE", "a file that exists", _text, many=True)
 FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text)
 ADDRESS = Kind(
-    "HOST:PORT|unix:PATH",
-    'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces) or unix:PATH',
+    "[tls:]HOST:PORT|unix:PATH",
+    'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces) or unix:PATH, with tls: in front for HTTPS',
     _address,
     many=True,
 )
@@ -202,6 +213,13 @@ ACCOUNT = Kind("NAME|NUMBER", "a name or a number", lambda text: _matched(r"[^:\
 # A file has it as text, too: what is 027 here would be 27 in a TOML file, and 23 there is 0o27.
 UMASK = Kind(
     "OCTAL", 'an octal number up to 777, as in "027"', lambda text: int(_matched("0?[0-7]{1,3}", text)[0], 8)
+)
+CLIENT_CERTIFICATES = _choice("none|optional|required", ("none", "optional", "required"))
+STRICT = Kind(
+    "SECONDS|VALUE",
+    'a number of seconds, or a value like "max-age=31536000; includeSubDomains"',
+    _strict,
+    (int, str),
 )
 CHARSET = Kind(
     "NAME", 'the name of a charset, as in "utf-8"', lambda text: _matched(rf"(?:{_TOKEN})?", text)[0]

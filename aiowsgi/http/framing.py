@@ -27,9 +27,9 @@ _is_value = re.compile(VALUE).fullmatch
 _is_status = re.compile(rf"[2-5][0-9][0-9] {VALUE}").fullmatch
 
 
-# What a field means to framing, in bits: _DATE and _SERVER, for a response may have both, and _ONCE for a line that
-# must not be remembered.
-_PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP, _ONCE = 0, 1, 2, 4, 8, 16
+# What a field means to framing, in bits: _DATE, _SERVER and _STRICT, for a response may have all of them, and _ONCE for
+# a line that must not be remembered.
+_PLAIN, _DATE, _SERVER, _CONTENT_LENGTH, _HOP_BY_HOP, _ONCE, _STRICT = 0, 1, 2, 4, 8, 16, 32
 
 # Bytes past which a memo keeps nothing: what is longer hardly ever comes twice.
 _LONGEST_KNOWN_STATUS, _LONGEST_KNOWN_LINE, _LONGEST_KNOWN_HEAD = 64, 256, 1024
@@ -49,6 +49,7 @@ _KINDS = {
     "upgrade": _HOP_BY_HOP,
     "date": _DATE,
     "server": _SERVER,
+    "strict-transport-security": _STRICT,
 }
 
 
@@ -173,6 +174,8 @@ class Head:
         for the connection).
         """
         start = self._lines + _date_and_server(self._meaning & (_DATE | _SERVER))
+        if request.strict and not self._meaning & _STRICT:
+            start += request.strict
         keep_alive = keep_alive and self.keep_alive
         chunked = False
         if self.ends_answer:
@@ -243,6 +246,7 @@ def render(response: Response, request: Request, keep_alive: bool) -> tuple[byte
             response.fields,
             length,
             _date_and_server(0),
+            request.strict,
             _end_of_head(request, keep_alive),
             content,
         )

@@ -63,6 +63,7 @@ class Request:
         "path",
         "query",
         "raw_path",
+        "strict",
         "target",
         "version",
     )
@@ -75,6 +76,7 @@ class Request:
     version: str  # "HTTP/1.1" or "HTTP/1.0": the version to answer with and to put in SERVER_PROTOCOL
     fields: dict[str, str]
     keep_alive: bool  # may the connection be used again, as far as the client is concerned
+    strict: bytes  # the line of Strict-Transport-Security that its answer has to have, or nothing
     content_length: int  # bytes of content, UNKNOWN until its end has come if it is chunked
 
     UNKNOWN = -1
@@ -112,6 +114,7 @@ def _unread() -> Request:
     request.version = "HTTP/1.1"
     request.fields = {}
     request.keep_alive = False
+    request.strict = b""
     request.content_length = 0
     return request
 

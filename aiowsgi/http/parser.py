@@ -282,6 +282,7 @@ class Parser:
     def _complete(self, request: Request, fields: dict[str, str]) -> None:
         """Fill in what the fields say."""
         request.fields = fields
+        request.strict = b""
         connection = fields.get("HTTP_CONNECTION")
         request.keep_alive = connection == "keep-alive" or _persists(request.version, connection)
         length = fields.get("CONTENT_LENGTH")

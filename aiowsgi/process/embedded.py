@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from aiowsgi.config import Config, ConfigError, load
 from aiowsgi.observe.accesslog import open_log
 from aiowsgi.process.serving import run
+from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.listeners import close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.build import build_router
@@ -33,13 +34,16 @@ def make_server(host: str, port: int, app: WSGIApplication, **settings: object) 
     """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
 
     ``settings`` as for ``serve``, without ``user``, ``group`` and ``umask``: the process is yours. Raises ConfigError,
-    ApplicationError for one that is mounted beside ``app``, and OSError where the address or the log cannot be had.
+    ApplicationError for one that is mounted beside ``app``, CertificateError, and OSError where the address or the log
+    cannot be had. With a ``certificate`` it is https that is served.
     """
     if given := settings.keys() & {"user", "group", "umask"}:
         raise ConfigError(
             f"{min(given)}: expected in a call of serve, make_server leaves the process as it is"
         )
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if settings.get("certificate"):
+        bind = "tls:" + bind
     return WSGIServer(_config({**settings, "bind": [bind]}), app)
 
 
@@ -58,6 +62,7 @@ class WSGIServer:
         self._config = config
         self._application = application
         self._router = build_router(config, self._call)
+        self._certificates = Certificates(config.tls) if config.tls is not None else None
         self._listeners = open_listeners(config.bind)
         self._access_log = None if config.access_log is None else open_log(config.access_log)
         self.server_address: tuple[str, int] = self._listeners[0].getsockname()[:2]
@@ -115,7 +120,7 @@ class WSGIServer:
         self.server_close()
 
     def _make_worker(self) -> Worker:
-        return Worker(self._config, self._listeners, self._router, self._access_log)
+        return Worker(self._config, self._listeners, self._router, self._access_log, self._certificates)
 
     def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._once:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
-from aiowsgi.server.listeners import address_of, close_listeners, open_listeners
+from aiowsgi.server.certificates import CertificateError, Certificates
+from aiowsgi.server.listeners import Listener, address_of, close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
@@ -36,15 +36,15 @@ SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is le
 def run(config: Config, application: WSGIApplication | None = None) -> int:
     """Serve as ``config`` says, ``application`` behind all that it mounts; blocks.
 
-    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen, write its log or have the rights that
-    it should, or if the workers cannot start. All that has been told on standard error by then.
+    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen, write its log, use its certificates or
+    have the rights that it should, or if the workers cannot start. All that has been told on standard error by then.
     """
     _begin_logging(config.log_level)
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
         try:
             opened = _open(config, stack)
-        except (OSError, RightsError) as error:
+        except (OSError, RightsError, CertificateError) as error:
             tell(f"aiowsgi: {error}")
             return START_FAILED
         work = partial(_serve, config, application, opened)
@@ -59,13 +59,17 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
 class _Opened:
     """What all workers share; it was opened with the rights that the server was started with."""
 
-    listeners: Sequence[socket.socket]
+    listeners: Sequence[Listener]
     access_log: int | None
+    certificates: Certificates | None
     rights: Rights | None  # those of the workers, where they are others
 
 
 def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
-    """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError."""
+    """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError and
+    CertificateError.
+    """
+    certificates = Certificates(config.tls) if config.tls is not None else None
     rights = find_rights(config.user, config.group)
     if config.umask is not None:
         os.umask(config.umask)
@@ -79,7 +83,7 @@ def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
     if config.access_log is not None:
         access_log = open_log(config.access_log, None if rights is None else rights.own)
         stack.callback(os.close, access_log)
-    return _Opened(listeners, access_log, rights)
+    return _Opened(listeners, access_log, certificates, rights)
 
 
 def _begin_logging(level: str) -> None:
@@ -135,7 +139,7 @@ def _serve(
             before, newline, line = describe(error).rpartition("\n")
             report.failed(f"{before}{newline}aiowsgi: {line}")
         else:
-            worker = Worker(config, opened.listeners, router, opened.access_log)
+            worker = Worker(config, opened.listeners, router, opened.access_log, opened.certificates)
             worker.run(report.ready, life, signals=life is not None)
 
 
@@ -147,7 +151,7 @@ def _run_alone(work: Work, started: Callable[[], None]) -> int:
     return report.status
 
 
-def _tell_of_start(config: Config, listeners: Sequence[socket.socket]) -> None:
+def _tell_of_start(config: Config, listeners: Sequence[Listener]) -> None:
     lines = [
         f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
         *(f"listening on {address_of(listener)}" for listener in listeners),

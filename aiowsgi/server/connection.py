@@ -22,6 +22,7 @@ from aiowsgi.server.receiving import Receiving
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.server.sockets import has_left
+from aiowsgi.server.tls import SecureTransport
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
@@ -201,6 +202,11 @@ class Connection(Receiving):
         if request.target == "*":
             self._respond(Response(200, _ANY_METHOD))
             return
+        if shared.https is not None:
+            redirect = shared.https.redirect(request, self._server)
+            if redirect is not None:
+                self._respond(redirect)
+                return
         candidates = shared.router.candidates(request.path)
         answer = shared.router.first_answer(request, candidates)
         if isinstance(answer, Response):
@@ -306,6 +312,8 @@ class Connection(Receiving):
             # Where only the close tells the end of the content, a reset tells that this was not it.
             client = self._transport.get_extra_info("socket")
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if isinstance(self._transport, SecureTransport):
+            self._transport.break_off()
         self._close()
 
     def _go_on(self) -> None:

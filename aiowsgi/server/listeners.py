@@ -34,12 +34,15 @@ class ListenError(OSError):
 class Listener(socket.socket):
     """A listening socket that knows its file, if it has one."""
 
+    tls = False  # whoever connects is expected to speak TLS
     # Device and inode: by the end a newer server may have put its own socket at the same path.
     file: tuple[int, int] | None = None
 
 
-def open_listeners(binds: Sequence[str]) -> list[socket.socket]:
+def open_listeners(binds: Sequence[str]) -> list[Listener]:
     """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT`` and ``unix:PATH``.
+
+    Before each of them ``tls:`` may stand: what is done about it is for who accepts.
 
     No host means every interface, IPv4 and IPv6. A name means every address it resolves to, as in nginx, and
     not the first one, as in Go and so in Caddy: for ``localhost`` a browser tries [::1] first, and would find
@@ -50,11 +53,13 @@ def open_listeners(binds: Sequence[str]) -> list[socket.socket]:
 
     Raises ListenError, with none of them left open.
     """
-    listeners: list[socket.socket] = []
+    listeners: list[Listener] = []
     for bind in dict.fromkeys(binds):
-        opening = _open_unix(bind) if bind.startswith("unix:") else _open_tcp(bind)
+        address = bind.removeprefix("tls:")
+        opening = _open_unix(address) if address.startswith("unix:") else _open_tcp(address)
         try:
             for listener in opening:
+                listener.tls = address != bind
                 listeners.append(listener)
         except (OSError, ValueError) as error:
             close_listeners(listeners)
@@ -75,12 +80,20 @@ def close_listeners(listeners: Iterable[socket.socket]) -> None:
 
 
 def address_of(sock: socket.socket) -> str:
-    """Return where a socket listens as a URL: http://127.0.0.1:8000, http://[::1]:8000, unix:/path."""
+    """Return where a socket listens as a URL: http://127.0.0.1:8000, https://[::1]:8443, unix:/path, tls:unix:/path."""
     name = sock.getsockname()
+    tls = isinstance(sock, Listener) and sock.tls
     if isinstance(name, str):
-        return f"unix:{name}"
+        return f"tls:unix:{name}" if tls else f"unix:{name}"
     host, port = name[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def port_of_https(listeners: Iterable[Listener]) -> str:
+    """Return the port of the first listener for TLS; a Unix socket has none, and means the standard one."""
+    names = [listener.getsockname() for listener in listeners if listener.tls]
+    return next((str(name[1]) for name in names if isinstance(name, tuple)), "443")
 
 
 def _open_tcp(bind: str) -> Iterator[Listener]:

@@ -10,6 +10,7 @@ from aiowsgi.http.framing import error_response
 from aiowsgi.http.messages import HTTPError, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
@@ -52,6 +53,7 @@ class Shared:
     seconds_per_byte: float  # by which content on its way puts off the deadline
     log: AccessLog | None
     debug: bool
+    https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     draining: bool = False
     # Set when a draining worker has lost its last connection.

@@ -9,15 +9,16 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 
 from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.server.connection import Connection
-from aiowsgi.server.listeners import BACKLOG
+from aiowsgi.server.accepting import MakeAccept, acceptor
+from aiowsgi.server.certificates import Certificates
+from aiowsgi.server.listeners import BACKLOG, Listener, port_of_https
 from aiowsgi.server.shared import Shared
+from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
@@ -43,17 +44,20 @@ class Worker:
 
     They stay open, but in a process that was made for the worker, where others have them open for whoever comes.
     ``access_log`` is the descriptor that the lines of the access log are written to, and stays the caller's, too.
+    ``certificates`` are those of listeners for TLS.
     """
 
     def __init__(
         self,
         config: Config,
-        listeners: Sequence[socket.socket],
+        listeners: Sequence[Listener],
         router: Router,
         access_log: int | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._config = config
         self._access_log = access_log
+        self._certificates = certificates
         self._listeners = listeners
         self._router = router
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,8 +93,9 @@ class Worker:
             if signals:
                 loop.add_signal_handler(signal.SIGTERM, stop.set)
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)
-            servers = [await self._listen(shared, listener) for listener in self._listeners]
-            sweep = loop.create_task(_sweep(shared))
+            make_accept = acceptor(shared, self._certificates)
+            servers = [await self._listen(listener, make_accept) for listener in self._listeners]
+            sweep = loop.create_task(_sweep(shared, self._certificates))
             if life is not None:
                 # What exists now lasts as long as this process: the collector need not look at it again.
                 gc.collect()
@@ -131,19 +136,26 @@ class Worker:
             seconds_per_byte=seconds_per_byte(config.timeouts),
             log=log,
             debug=config.debug,
+            https=self._https(),
             now=loop.time(),
         )
 
-    async def _listen(self, shared: Shared, listener: socket.socket) -> asyncio.Server:
-        loop = shared.loop
+    def _https(self) -> Https | None:
+        config = self._config
+        if config.hsts is None and not config.redirect_https:
+            return None
+        return Https(config.hsts, port_of_https(self._listeners) if config.redirect_https else None)
+
+    async def _listen(self, listener: Listener, make_accept: MakeAccept) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
         multiprocess = self._config.workers > 1
-        host, port = "localhost", "80"
+        scheme, host, port = ("https", "localhost", "443") if listener.tls else ("http", "localhost", "80")
         unix = listener.family == getattr(socket, "AF_UNIX", None)
         if not unix:
             host, port = listener.getsockname()[:2]
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
-        accept = partial(Connection, shared, server_environ(host, str(port), "http", multiprocess))
+        accept = make_accept(server_environ(host, str(port), scheme, multiprocess))
         sock = listener.dup()  # closing a server closes its socket
         if not unix:
             server = await loop.create_server(accept, sock=sock, backlog=ACCEPTS)
@@ -186,13 +198,15 @@ async def _stop_accepting(loop: asyncio.AbstractEventLoop, servers: Sequence[asy
         server.close()
 
 
-async def _sweep(shared: Shared) -> None:
-    """Look at every connection's deadline once a second: no timer for each."""
+async def _sweep(shared: Shared, certificates: Certificates | None = None) -> None:
+    """Look at every connection's deadline once a second: no timer for each. And at the certificates."""
     while True:
         await asyncio.sleep(SWEEP)
         now = shared.now = shared.loop.time()
         for connection in list(shared.unread):
             connection.look()
+        if certificates is not None:
+            certificates.look(shared.disk)
         # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
         for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
             try:

@@ -1,0 +1,291 @@
+"""TLS between a socket's transport and a Connection, which takes it for the transport.
+
+It is ssl.SSLObject over two memory BIOs, and not the event loop's own TLS: handshakes take turns, whoever speaks plain
+HTTP is answered, and an idle connection keeps no buffers. What a client can have it hold is bounded: its records are
+read a piece at a time, and an answer becomes records only as the client takes them.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from contextlib import suppress
+from enum import Enum
+from typing import Any, cast
+
+logger = logging.getLogger("aiowsgi.tls")
+
+# The most content of a record (RFC 8446 section 5.1), and so how much is encrypted and decrypted at once. A memory BIO
+# never gives back memory, so this also bounds what an idle connection keeps of busy times.
+RECORD = 16 * 1024
+
+# Bytes of an answer that are encrypted in one turn of the loop: 0.2 ms.
+TURN = 256 * 1024
+
+# Bytes that the socket's transport gets ahead of what the client takes.
+ROOM = 64 * 1024
+# The same, of a client that has TLS itself answer it again and again, and takes nothing: then it is cut.
+MOST_ROOM = 2 * ROOM
+
+
+class Ending(Enum):
+    """How far the server's side is on its way to the end; the client's side is for Connection to see."""
+
+    OPEN = 0
+    HALF = 1  # nothing more is sent, and what comes is thrown away
+    WHOLE = 2  # closed behind what waits
+    BROKEN = 3  # the same, without TLS's word that this was the end
+
+
+class SecureTransport(asyncio.Protocol):
+    """A socket's protocol behind the handshake, and the transport of a Connection."""
+
+    __slots__ = (
+        "_connection",
+        "_ended",
+        "_ending",
+        "_incoming",
+        "_loop",
+        "_outgoing",
+        "_paused",
+        "_queue",
+        "_raw",
+        "_raw_paused",
+        "_secure",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        raw: asyncio.Transport,
+        secure: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+    ) -> None:
+        """``raw`` is the socket's transport; ``secure`` has done its handshake over the other two."""
+        self._loop = loop
+        self._raw = raw
+        self._secure = secure
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._connection: asyncio.Protocol | None = None  # until it is lost
+        self._ending = Ending.OPEN
+        self._ended = False  # the client has said that it sends no more
+        self._queue: deque[memoryview] | None = None  # what is not encrypted yet
+        self._raw_paused = False  # the socket's transport holds as much as it should
+        self._paused = False  # the Connection was told so
+
+    def carry(self, connection: asyncio.Protocol) -> None:
+        """Be the transport of ``connection`` from now on, and read for it."""
+        self._connection = connection
+        self._raw.set_protocol(self)
+        connection.connection_made(cast(asyncio.Transport, self))
+
+    # What the socket's transport tells.
+
+    def data_received(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None or self._ended or self._ending is not Ending.OPEN:
+            return
+        try:
+            content = self._decrypt(data)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._outgoing.pending:
+            self._flush()
+        if content:
+            connection.data_received(content)
+        if self._ended:
+            self._end_received()
+
+    def eof_received(self) -> bool:
+        """The client's end, whether TLS says so or not: requests tell by themselves whether they are whole."""
+        self._end_received()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        connection, self._connection, self._queue = self._connection, None, None
+        self._ending = Ending.BROKEN
+        if connection is not None:
+            connection.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        self._raw_paused = True
+
+    def resume_writing(self) -> None:
+        self._raw_paused = False
+        self._send_on()
+
+    # What a Connection asks of its transport.
+
+    def write(self, data: bytes) -> None:
+        if self._ending is not Ending.OPEN or not data:
+            return
+        if self._queue is None and not self._raw_paused and len(data) <= RECORD:
+            sent = self._secure.write(data)
+            self._raw.write(self._outgoing.read())
+            if sent < len(data):  # the client has asked for small records (RFC 6066 section 4)
+                self._enqueue(memoryview(data)[sent:])
+        else:
+            self._enqueue(memoryview(data))
+        if self._raw_paused or self._queue is not None:
+            self._pause()
+
+    def write_eof(self) -> None:
+        """Send nothing behind what waits, and throw away what comes."""
+        if self._ending is Ending.OPEN:
+            self._ending = Ending.HALF
+            if self._queue is None:
+                self._end()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Close behind what waits, and say that this is the end."""
+        self._close(Ending.WHOLE)
+
+    def break_off(self) -> None:
+        """Close behind what waits, and do not say that this is the end."""
+        self._close(Ending.BROKEN)
+
+    def abort(self) -> None:
+        self._queue = None
+        self._raw.abort()
+
+    def is_closing(self) -> bool:
+        return self._ending in (Ending.WHOLE, Ending.BROKEN) or self._raw.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        waiting = sum(map(len, self._queue)) if self._queue is not None else 0
+        return waiting + self._raw.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._raw.set_write_buffer_limits(high, low)
+        if self._raw_paused:
+            self._pause()
+
+    def pause_reading(self) -> None:
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._raw.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "sslcontext":
+            return self._secure.context
+        return self._raw.get_extra_info(name, default)
+
+    # Reading.
+
+    def _decrypt(self, data: bytes) -> bytes:
+        """Return what ``data`` says, together with what came before it. Raises SSLError."""
+        incoming, read = self._incoming, self._secure.read
+        rest = memoryview(data)
+        incoming.write(rest[:RECORD])
+        rest = rest[RECORD:]
+        pieces: list[bytes] = []
+        while pending := incoming.pending:
+            try:
+                piece = read(RECORD)
+                if not piece:
+                    self._ended = True
+                    break
+                pieces.append(piece)
+            except ssl.SSLWantReadError:
+                if incoming.pending == pending:
+                    raise  # never: it takes all there is of a record
+            if rest and not incoming.pending:
+                incoming.write(rest[:RECORD])
+                rest = rest[RECORD:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _end_received(self) -> None:
+        connection = self._connection
+        if connection is not None and not self.is_closing() and not connection.eof_received():
+            self.close()
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """Cut the connection: what came is no TLS, or not what the client has sent."""
+        logger.debug("TLS with %s has failed: %s", self._raw.get_extra_info("peername"), error.reason)
+        self._ending = Ending.BROKEN
+        self._queue = None
+        self._flush()  # what is wrong
+        self._loop.call_soon(self._raw.abort)
+
+    def _flush(self) -> None:
+        """Send what TLS itself has to say."""
+        if self._outgoing.pending:
+            self._raw.write(self._outgoing.read())
+            if self._raw_paused and self._raw.get_write_buffer_size() > MOST_ROOM:
+                self._raw.abort()
+
+    # Writing.
+
+    def _enqueue(self, data: memoryview) -> None:
+        if self._queue is None:
+            self._queue = deque((data,))
+            self._encrypt()
+        else:
+            self._queue.append(data)
+
+    def _encrypt(self) -> None:
+        """Make records of what waits, as many as the socket's transport has room for and this turn has time for."""
+        left = TURN
+        queue, raw, write = self._queue, self._raw, self._secure.write
+        while queue and (not self._raw_paused or raw.get_write_buffer_size() < ROOM):
+            if left <= 0:
+                self._loop.call_soon(self._send_on)
+                return
+            data = queue[0]
+            sent = write(data[:RECORD])
+            raw.write(self._outgoing.read())
+            left -= sent
+            if sent < len(data):
+                queue[0] = data[sent:]
+            else:
+                queue.popleft()
+        if not queue:
+            self._queue = None
+
+    def _send_on(self) -> None:
+        if self._queue is not None:
+            self._encrypt()
+            if self._queue is None and self._ending is not Ending.OPEN:
+                self._end()
+        if self._paused and self._queue is None and not self._raw_paused and self._connection is not None:
+            self._paused = False
+            self._connection.resume_writing()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            if self._connection is not None:
+                self._connection.pause_writing()
+
+    # The end.
+
+    def _close(self, ending: Ending) -> None:
+        if self._ending is Ending.OPEN:
+            self._ending = ending
+            if self._queue is None:
+                self._end()
+        elif self._ending is Ending.HALF:
+            if self._queue is None:
+                self._raw.close()  # the end has been said
+            else:
+                self._ending = ending
+
+    def _end(self) -> None:
+        """Behind the last byte, say that it was, and end the socket's side."""
+        if self._ending is not Ending.BROKEN:
+            with suppress(
+                ssl.SSLError
+            ):  # the client has not said so yet, and need not (RFC 8446 section 6.1)
+                self._secure.unwrap()
+            self._flush()
+        if self._ending is Ending.HALF:
+            self._raw.write_eof()
+        else:
+            self._raw.close()
