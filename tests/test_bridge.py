@@ -7,11 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from aiowsgi.http.messages import FileRange
+from aiowsgi.wsgi import bridge
 from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
 from aiowsgi.wsgi.pool import Job
 from tests.full_disk import ROOM, full_disk, run_alone
@@ -343,6 +344,41 @@ def test_the_last_piece_waits_like_any_other() -> None:
         receiver.take_all()
         assert receiver.pieces == [b"z"]
         assert receiver.ended
+
+
+def test_a_client_that_keeps_up_is_waited_for_and_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PATIENCE", WAIT)
+    with TurnedLoop() as loop:
+        receiver = Receiver(loop.pool, memory=100)
+        job = Sending(receiver.outbox, 1000)
+        loop.pool.submit(job)
+        loop.until(lambda: receiver.ended)
+        assert receiver.data == numbers(1000)
+        assert receiver.ranges == 0
+        assert job.outcome.get(timeout=WAIT) is None
+
+
+def test_a_client_that_lags_is_waited_for_once_and_not_for_each_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float | None] = []
+
+    class Watched(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(bridge, "Event", Watched)
+    with TurnedLoop() as loop:
+        receiver = Receiver(loop.pool, memory=100)
+        receiver.blocked = True
+        job = Sending(receiver.outbox, 1000)
+        loop.pool.submit(job)
+        loop.turn()
+        assert job.outcome.get(timeout=WAIT) is None  # the thread is done, and the client has nothing yet
+        assert waits == [bridge.PATIENCE]
+        receiver.take_all()
+        assert receiver.data == numbers(1000)
 
 
 @pytest.mark.usefixtures("no_disk")

@@ -16,6 +16,11 @@ from aiowsgi.wsgi.pool import Delivery, Pool
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
 _OVERHEAD = 64
 
+# Seconds that a thread waits for a client to take some of a full memory, before it goes on into a file. One that takes
+# it sooner reads a hundred megabytes a second, and a file would cost twice what its answer does. It is not much for the
+# thread: once for each time that the client has fallen behind.
+PATIENCE = 0.01
+
 _HAVE_PWRITE = hasattr(os, "pwrite")  # Windows has none: there a slow client keeps its thread waiting
 
 
@@ -82,7 +87,7 @@ class Inbox:
 # - The loop is told at least once after the last change: the thread changes first and looks at ``_told`` then,
 #   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
 # - At most ``memory`` bytes and one piece wait in memory, and ``file`` bytes on disk; past that the thread waits,
-#   and goes on when the client has taken enough, or has left.
+#   and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns to the disk.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
 # - What a range of the file covered is never written over.
 #
@@ -195,7 +200,8 @@ class Outbox(Delivery):
         self._pool.hand_over(self)
 
     def _send_far_behind(self, data: bytes) -> None:
-        if self._spool(data):
+        spooling = self._ranges_made != self._ranges_taken
+        if (spooling or not self._wait_for_room(PATIENCE)) and self._spool(data):
             self._sent += len(data)
         else:
             self._wait_for_room()
@@ -235,12 +241,14 @@ class Outbox(Delivery):
         self._offset = offset
         return True
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, seconds: float | None = None) -> bool:
+        """Wait until the client has taken enough; False where it has not within so many ``seconds``."""
         room = self._room = Event()
         if self._sent - self._taken > self._memory and not self.gone:
-            room.wait()
+            room.wait(seconds)
         if self.gone:
             raise ClientDisconnected("the client has left")
+        return self._sent - self._taken <= self._memory
 
     # The loop's side.
 
@@ -273,7 +281,8 @@ class Outbox(Delivery):
         else:
             self._taken += len(piece) + _OVERHEAD
         room = self._room
-        if room is not None and self._sent - self._taken <= self._memory:
+        # At half of it, so that the thread does not wake up for each piece.
+        if room is not None and self._sent - self._taken <= self._memory // 2:
             room.set()
 
     def abandon(self) -> None:
