@@ -67,6 +67,11 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
         app="a:b", max_body_memory="1", max_response_memory="2", max_response_file="3", max_pipelined="4"
     )
     assert config.limits == Limits(content_memory=1, response_memory=2, response_file=3, pipelined=4)
+    config = site(
+        app="a:b", max_connections="1", max_connections_per_client="2", max_requests_per_connection="3"
+    )
+    assert config.limits == Limits(connections=1, client_connections=2, requests=3)
+    assert site(app="a:b", max_connections="auto").limits == Limits()
     names = ("keep_alive", "head", "transfer", "linger", "graceful")
     config = site(app="a:b", **{f"{name}_timeout": str(at + 0.5) for at, name in enumerate(names)})
     assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5)
@@ -116,6 +121,9 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "access_log": ("log", '"log"'),
         "log_level": ("error", '"error"'),
         "debug": ("yes", "true"),
+        "max_connections": ("5", "5"),
+        "max_connections_per_client": ("6", "6"),
+        "max_requests_per_connection": ("7", "7"),
         "max_request_line": ("1K", '"1K"'),
         "max_head": ("70000", "70000"),
         "max_fields": ("7", "7"),
@@ -192,6 +200,9 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         access_log=str(tmp_path / "log"),
         log_level="error",
         debug=True,
+        max_connections=5,
+        max_connections_per_client=6,
+        max_requests_per_connection=7,
         max_request_line=1024,
         max_head=70000,
         max_fields=7,

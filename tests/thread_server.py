@@ -50,8 +50,13 @@ class Answer:
 class Peer:
     """A client, and nothing between it and the socket. A context manager."""
 
-    def __init__(self, address: tuple[str, int] | str, receive_buffer: int | None = None) -> None:
-        """``address`` is host and port, or the path of a Unix socket; ``receive_buffer`` is SO_RCVBUF."""
+    def __init__(
+        self, address: tuple[str, int] | str, receive_buffer: int | None = None, source: str = ""
+    ) -> None:
+        """``address`` is host and port, or the path of a Unix socket; ``receive_buffer`` is SO_RCVBUF.
+
+        ``source`` is the address to come from.
+        """
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
         else:
@@ -59,6 +64,8 @@ class Peer:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(WAIT)
+        if source:
+            self.socket.bind((source, 0))
         try:
             self.socket.connect(address)
         except OSError:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 class Limits:
     """What a client may use up; sizes in bytes."""
 
+    connections: int = 0  # of a worker; 0 is what its open files allow
+    client_connections: int = 0  # of an address, in a worker; 0 is any number
+    requests: int = 0  # of a connection; 0 is any number
     request_line: int = 8 * 1024
     head: int = 64 * 1024
     fields: int = 100

@@ -180,6 +180,31 @@ class Config:
     )
     debug: bool = _setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
 
+    max_connections: int = _setting(
+        _LIMIT,
+        values.automatic("connections"),
+        _LIMITS.connections,
+        "Connections of a worker; past it, the one that is idle for longest is closed for a new one, which waits if"
+        " none is. auto: seven eighths of the open files it may have, up to 65536, as HAProxy and lighttpd ask the same"
+        " limit.",
+        "auto",
+    )
+    max_connections_per_client: int = _setting(
+        _LIMIT,
+        values.bound("connections"),
+        _LIMITS.client_connections,
+        "Connections of an address, or of a network of 64 bits in IPv6, to a worker; past it, a new one is cut. As in"
+        " nginx there is none by default, for whole offices share an address.",
+        "0, none",
+    )
+    max_requests_per_connection: int = _setting(
+        _LIMIT,
+        values.bound("requests"),
+        _LIMITS.requests,
+        "Requests of a connection, which is closed behind the last one. nginx has 1000 for the sake of memory that it"
+        " keeps until then; here there is none, but a number spreads the clients over several workers anew.",
+        "0, none",
+    )
     max_request_line: int = _setting(
         _LIMIT,
         values.SIZE,
@@ -297,6 +322,9 @@ class Config:
     @property
     def limits(self) -> Limits:
         return Limits(
+            connections=self.max_connections,
+            client_connections=self.max_connections_per_client,
+            requests=self.max_requests_per_connection,
             request_line=self.max_request_line,
             head=self.max_head,
             fields=self.max_fields,

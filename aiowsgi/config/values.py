@@ -44,6 +44,10 @@ def _count(text: str) -> int:
     return int(_matched("0*[1-9][0-9]{0,8}", text)[0])
 
 
+def _automatic(text: str) -> int:
+    return 0 if text == "auto" else _count(text)
+
+
 def _bound(text: str) -> int:
     return int(_matched("[0-9]{1,9}", text)[0])
 
@@ -180,6 +184,11 @@ def _string(value: object) -> str:
 def count(unit: str) -> Kind:
     """Return the kind of a whole number of ``unit``."""
     return Kind("N", "a whole number of at least 1", _count, (int,), unit=unit)
+
+
+def automatic(unit: str) -> Kind:
+    """Return the kind of a whole number of ``unit`` that the server finds for itself for 0, which is auto."""
+    return Kind("N|auto", 'a whole number of at least 1, or "auto"', _automatic, (int, str), unit=unit)
 
 
 def bound(unit: str) -> Kind:

@@ -109,10 +109,7 @@ class Connection(Receiving):
                 logger.info("%s: the client left in the middle of its content", self._request)
         self._move(LOST)
         self._abandon()
-        shared.connections.discard(self)
-        shared.unread.discard(self)
-        if shared.draining and not shared.connections:
-            shared.drained.set()
+        shared.forget(self)
         self._request, self._buffer = UNREAD, b""
         self._content = self._inbox = self._pending = None
 
@@ -130,6 +127,9 @@ class Connection(Receiving):
         else:
             logger.debug("%r has taken nothing of its answer for too long", self)
             self._transport.abort()
+
+    def idles(self) -> bool:
+        return self.state == IDLE and not self._buffer and not self._transport.get_write_buffer_size()
 
     def look(self) -> None:
         if has_left(self._transport):
@@ -333,7 +333,7 @@ class Connection(Receiving):
         A close while the client still sends resets the connection, which may destroy the answer before it was
         read (RFC 9112 section 9.6): so only this side is closed, and what comes is thrown away for a while.
         """
-        clean = self._request is not UNREAD and not self._request.keep_alive and self._content is None
+        clean = self._ends()
         self._begin_closing()
         self._buffer, self._content, self._pending = b"", None, None
         if clean or self._eof or not self._transport.can_write_eof():
@@ -343,6 +343,10 @@ class Connection(Receiving):
             with suppress(OSError):
                 self._transport.write_eof()
             self._transport.resume_reading()
+
+    def _ends(self) -> bool:
+        """Tell whether the client has said, with a request that came whole, that it sends no more."""
+        return self._request is not UNREAD and not self._request.keep_alive and self._content is None
 
     def _close(self) -> None:
         self._begin_closing()

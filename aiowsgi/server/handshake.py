@@ -185,7 +185,4 @@ class Handshake(Served):
 
     def _leave(self) -> None:
         """This one's deadline is nobody's concern any more."""
-        shared = self._secured.shared
-        shared.connections.discard(self)
-        if shared.draining and not shared.connections:
-            shared.drained.set()
+        self._secured.shared.forget(self)

@@ -26,6 +26,10 @@ class Served(asyncio.Protocol, ABC):
     def expire(self) -> None:
         """Deal with the deadline, which has passed."""
 
+    def idles(self) -> bool:
+        """Tell whether nothing is going on, so that it may be closed to make room for others."""
+        return False
+
     @abstractmethod
     def look(self) -> None:
         """Find out whether the client has left, while nothing is read that would tell."""
@@ -61,6 +65,17 @@ class Shared:
     connections: set[Served] = field(default_factory=set)
     # Those of them that have too much to answer to read on.
     unread: set[Served] = field(default_factory=set)
+    # What is to be called when one has ended, while nobody is accepted.
+    room: Callable[[], None] | None = None
+
+    def forget(self, connection: Served) -> None:
+        """Take note that ``connection`` has ended, or that another protocol goes on with it."""
+        self.connections.discard(connection)
+        self.unread.discard(connection)
+        if self.draining and not self.connections:
+            self.drained.set()
+        if self.room is not None:
+            self.room()
 
     def error_response(self, error: HTTPError, cause: BaseException | None = None) -> Response:
         """Return the answer of ``error``, with its ``cause`` where the operator asked to show it. In any thread."""

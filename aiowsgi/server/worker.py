@@ -6,21 +6,24 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.server.accepting import MakeAccept, acceptor
+from aiowsgi.server.accepting import acceptor
+from aiowsgi.server.admission import Admission
 from aiowsgi.server.certificates import Certificates
-from aiowsgi.server.listeners import BACKLOG, Listener, port_of_https
+from aiowsgi.server.descriptors import most_connections
+from aiowsgi.server.doors import Doors
+from aiowsgi.server.listeners import Listener, port_of_https
 from aiowsgi.server.shared import Shared
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
-from aiowsgi.wsgi.environ import server_environ
+from aiowsgi.wsgi.environ import Environ, server_environ
 from aiowsgi.wsgi.pool import Pool
 
 _LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
@@ -32,11 +35,7 @@ with suppress(ImportError):  # there is no uvloop for Windows
 logger = logging.getLogger("aiowsgi.worker")
 
 DISK_THREADS = 2
-# What asyncio is told is the backlog. It takes it for how often to accept in one turn; where no descriptor is left
-# each try is a traceback in the log and makes for one more try in a second, so that more than one would multiply.
-ACCEPTS = 1
 SWEEP = 1.0  # seconds between two looks at the deadlines
-LAST_TURNS = 5  # of the loop: enough to make a connection of what was accepted, and to read what has come
 
 
 class Worker:
@@ -93,9 +92,16 @@ class Worker:
             if signals:
                 loop.add_signal_handler(signal.SIGTERM, stop.set)
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)
-            make_accept = acceptor(shared, self._certificates)
-            servers = [await self._listen(listener, make_accept) for listener in self._listeners]
-            sweep = loop.create_task(_sweep(shared, self._certificates))
+            doors = Doors(loop)
+            admission = Admission(shared, doors, most_connections(shared.limits))
+            make_accept = acceptor(shared, admission, self._certificates)
+            await doors.open(
+                [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
+            )
+            sweeps = [admission.sweep]
+            if self._certificates is not None:
+                sweeps.append(partial(self._certificates.look, shared.disk))
+            sweep = loop.create_task(_sweep(shared, *sweeps))
             if life is not None:
                 # What exists now lasts as long as this process: the collector need not look at it again.
                 gc.collect()
@@ -105,7 +111,7 @@ class Worker:
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
                 shared.draining = True
-                await _stop_accepting(loop, servers)
+                await doors.close()
                 if life is not None:
                     # This process's own: whoever comes now is refused as soon as no process has one left.
                     for listener in self._listeners:
@@ -146,26 +152,14 @@ class Worker:
             return None
         return Https(config.hsts, port_of_https(self._listeners) if config.redirect_https else None)
 
-    async def _listen(self, listener: Listener, make_accept: MakeAccept) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        multiprocess = self._config.workers > 1
+    def _environ(self, listener: Listener) -> Environ:
+        """Return what all requests that come in at ``listener`` have in common."""
         scheme, host, port = ("https", "localhost", "443") if listener.tls else ("http", "localhost", "80")
-        unix = listener.family == getattr(socket, "AF_UNIX", None)
-        if not unix:
+        if listener.family != getattr(socket, "AF_UNIX", None):
             host, port = listener.getsockname()[:2]
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
-        accept = make_accept(server_environ(host, str(port), scheme, multiprocess))
-        sock = listener.dup()  # closing a server closes its socket
-        if not unix:
-            server = await loop.create_server(accept, sock=sock, backlog=ACCEPTS)
-        elif sys.version_info >= (3, 13) and self._config.loop == "asyncio":
-            # asyncio would remove the socket's file, which is whoever bound it to remove.
-            server = await loop.create_unix_server(accept, sock=sock, backlog=ACCEPTS, cleanup_socket=False)
-        else:
-            server = await loop.create_unix_server(accept, sock=sock, backlog=ACCEPTS)
-        listener.listen(BACKLOG)  # once more, for it is the same socket
-        return server
+        return server_environ(host, str(port), scheme, self._config.workers > 1)
 
     async def _drain(self, shared: Shared) -> None:
         shared.drained.clear()  # set, perhaps, while the last connections were made
@@ -182,31 +176,15 @@ class Worker:
                 await shared.drained.wait()
 
 
-async def _stop_accepting(loop: asyncio.AbstractEventLoop, servers: Sequence[asyncio.Server]) -> None:
-    """Close ``servers``, but let the requests of who was accepted by then come in."""
-    if isinstance(loop, asyncio.SelectorEventLoop):
-        # It would forget whom it has accepted and made no connection of yet when their server closes.
-        for server in servers:
-            for listener in server.sockets:
-                loop.remove_reader(listener)
-    else:
-        for server in servers:
-            server.close()
-    for _ in range(LAST_TURNS):
-        await asyncio.sleep(0)
-    for server in servers:
-        server.close()
-
-
-async def _sweep(shared: Shared, certificates: Certificates | None = None) -> None:
-    """Look at every connection's deadline once a second: no timer for each. And at the certificates."""
+async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
+    """Look at every connection's deadline once a second: no timer for each; and have ``others`` look, too."""
     while True:
         await asyncio.sleep(SWEEP)
         now = shared.now = shared.loop.time()
         for connection in list(shared.unread):
             connection.look()
-        if certificates is not None:
-            certificates.look(shared.disk)
+        for look in others:
+            look()
         # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
         for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
             try:
