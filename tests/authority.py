@@ -38,7 +38,9 @@ class Authority:
         self._folder = folder
         self.file = folder / "authority.pem"
         self._key = folder / "authority.key"
-        self._make("-subj", f"/CN={name}", "-keyout", self._key, "-out", self.file)
+        # Since Python 3.13 contexts are strict (RFC 5280 section 4.2.1.3): whoever signs has to say that it may.
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        self._make("-subj", f"/CN={name}", "-keyout", self._key, "-out", self.file, *usage)
 
     def issue(self, name: str, *names: str, subject: str | None = None, **options: str) -> Pair:
         """Return a certificate with a new key for the DNS ``names``, in files that begin with ``name``.
