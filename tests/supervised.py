@@ -18,7 +18,7 @@ from aiowsgi.process.child import Report, Work
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.server.listeners import open_listeners
 
-TOKEN, TOKEN_END = os.pipe()  # holds one token, so that one worker of several does something else
+TOKEN, TOKEN_END = os.pipe()  # holds tokens, so that some workers do something else than the others
 os.set_blocking(TOKEN, False)
 GO, GO_END = os.pipe()
 
@@ -111,6 +111,41 @@ def every_other_fails(report: Report, life: int | None) -> None:
         raise ValueError("the application is broken for now")
 
 
+def wish(report: Report, life: int | None) -> None:
+    """Serve until SIGTERM, and ask for a replacement at each SIGUSR1."""
+    numbers = [signal.SIGTERM, signal.SIGUSR1]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    say(f"serving {os.getpid()}")
+    report.ready()
+    while signal.sigwait(numbers) == signal.SIGUSR1:
+        report.replace("it has had\nenough")
+    say(f"drained {os.getpid()}")
+
+
+def wish_in_vain(report: Report, life: int | None) -> None:
+    """Serve, and have the next worker fail to start."""
+    if not take_token():
+        os.write(TOKEN_END, b".")
+        raise ValueError("the application is broken for now")
+    wish(report, life)
+
+
+def serve_with_token(report: Report, life: int | None) -> None:
+    """Serve where there is a token, else fail to start."""
+    if not take_token():
+        raise ValueError("the application is broken now")
+    drain(report, life)
+
+
+def load_slowly(report: Report, life: int | None) -> None:
+    """Become ready at once where there is a token, else at a SIGUSR2."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    if not take_token():
+        say(f"loading {os.getpid()}")
+        signal.sigwait([signal.SIGUSR2])
+    wish(report, life)
+
+
 def break_later(report: Report, life: int | None) -> None:
     """Serve, and end by an exception when asked to stop."""
     drain(report, life)
@@ -129,6 +164,10 @@ WORKS: dict[str, Work] = {
     "crash": crash,
     "one_fails": one_fails,
     "every_other_fails": every_other_fails,
+    "wish": wish,
+    "wish_in_vain": wish_in_vain,
+    "serve_with_token": serve_with_token,
+    "load_slowly": load_slowly,
     "break_later": break_later,
 }
 
@@ -138,7 +177,15 @@ def descriptors() -> set[str]:
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
+    numbers = (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGCHLD,
+        signal.SIGHUP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    )
+    return [signal.getsignal(number) for number in numbers]
 
 
 def say_started(fail: bool) -> None:
@@ -153,10 +200,11 @@ def main() -> int:
     parser.add_argument("workers", type=int)
     parser.add_argument("--graceful", type=float, default=60.0)
     parser.add_argument("--bind", action="append", default=[])
+    parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
     arguments = parser.parse_args()
-    os.write(TOKEN_END, b".")
+    os.write(TOKEN_END, b"." * arguments.tokens)
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
     before = descriptors(), handlers()
     supervisor = Supervisor(

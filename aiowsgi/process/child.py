@@ -17,13 +17,18 @@ from aiowsgi.wsgi.serial import OneThread
 
 START_FAILED = 2  # exit status
 
+_OF_TERMINALS = (signal.SIGINT, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGINT,)
+
 LAST_WORDS = 1.0  # seconds for somebody to read what a worker has in its buffers at its end
 
-READY = b"\0"  # what a worker reports once it serves; everything else it reports is the text of a failure
+# What a worker reports: that it serves, once; that it should be replaced, with the reason in the rest of the line;
+# and the text of a failure, which is all that begins with neither, and the last that it reports.
+READY = b"\0"
+REPLACE = b"\1"
 
 
 class Report:
-    """What a worker tells its parent: that it serves, or why it cannot.
+    """What a worker tells its parent: that it serves, that it should not for much longer, or why it cannot.
 
     A context manager: an exception that leaves the block, SystemExit too, is reported with its traceback and
     goes no further, because what is above in a forked process belongs to the parent.
@@ -36,6 +41,17 @@ class Report:
     def ready(self) -> None:
         """Tell that connections are accepted."""
         self._send(READY)
+
+    def replace(self, reason: str) -> None:
+        """Ask for another process in place of this one, which serves until that is ready and gets a SIGTERM then.
+
+        ``reason`` is for the log, and one line: "it has answered 10000 requests". It may be asked for in any state
+        and again and again; one process comes of it. From the main thread.
+        """
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # the parent has died, which this process is about to learn
+            self._send(REPLACE + " ".join(reason.split()).encode(errors="backslashreplace") + b"\n")
 
     def failed(self, text: str) -> None:
         """Tell why the worker ends; ``text`` is shown as it is."""
@@ -64,7 +80,10 @@ class Child:
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
         self.pipe = pipe  # where its report is read, without blocking
+        self.generation = 0  # of the code and the settings that it has loaded
         self.ready_at = math.inf  # on the monotonic clock
+        self.deadline = math.inf  # when it will be killed, on the same clock; set when it is asked to stop
+        self.wish = ""  # why it has asked to be replaced, if it has
         self._heard = b""
 
     @property
@@ -74,7 +93,7 @@ class Child:
     @property
     def words(self) -> str:
         """The text of its failure, or nothing."""
-        return self._heard.removeprefix(READY).decode(errors="backslashreplace")
+        return self._heard.decode(errors="backslashreplace")
 
     def hear(self) -> bool:
         """Take what it has reported so far; return whether it may report more."""
@@ -86,15 +105,28 @@ class Child:
             more = True
         if not self.ready and self._heard.startswith(READY):
             self.ready_at = time.monotonic()
+            self._heard = self._heard.removeprefix(READY)
+        while self._heard.startswith(REPLACE) and b"\n" in self._heard:
+            reason, _, self._heard = self._heard.removeprefix(REPLACE).partition(b"\n")
+            self.wish = reason.decode(errors="backslashreplace")
         return more
+
+    def stop(self, seconds: float) -> None:
+        """Ask it to finish what it does, and have it killed if it has not after so many ``seconds``."""
+        self.deadline = time.monotonic() + seconds
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.deadline = math.inf
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], None]) -> Child:
     """Start a process that does ``work`` and return it.
 
-    ``signals`` are those that the parent handles. In the child they have their defaults again, but SIGINT is
-    ignored: a terminal sends it to the whole process group, and what it means is the parent's to say. ``leave``
-    is called in the child, to close what is the parent's alone. Raises OSError.
+    ``signals`` are those that the parent handles. In the child they have their defaults again, but SIGINT and SIGHUP
+    are ignored: a terminal sends them to the whole process group, and what they mean is the parent's to say.
+    ``leave`` is called in the child, to close what is the parent's alone. Raises OSError.
     """
     _flush()  # or the child would write it once more
     pipe, pipe_end = os.pipe()
@@ -134,7 +166,7 @@ def _shed(signals: Collection[int], mask: set[int], leave: Callable[[], None]) -
     signal.set_wakeup_fd(-1)
     leave()
     for number in signals:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if number in _OF_TERMINALS else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

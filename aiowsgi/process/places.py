@@ -1,0 +1,242 @@
+"""The places for workers: how one is filled, and how the process in it is replaced, whatever the reason."""
+
+import contextlib
+import logging
+import math
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from aiowsgi.process.child import Child
+
+STEADY = 10.0  # seconds; a worker that dies sooner after it became ready counts as dying at its start
+FIRST_PAUSE = 0.1  # seconds from such a death to the next start; each one more in a row doubles it
+LONGEST_PAUSE = 10.0  # seconds
+
+logger = logging.getLogger("aiowsgi.supervisor")
+
+Done = Callable[[str], object]  # told how a reload has ended: nothing, or why it was given up
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """One of the N workers that there should be, whichever process it is at the moment."""
+
+    current: Child | None = None  # it serves
+    next: Child | None = None  # it starts, to serve in the stead of ``current``
+    due: float = -math.inf  # when to start the next one; infinity if that is not to be
+    pause: float = 0.0  # seconds; how long it was waited before the last start
+
+
+class Places:
+    """N places, each with a worker process that serves.
+
+    Guarantees:
+    - A place gets a process in one way only, whatever the reason: it becomes due, the next process is forked, and
+      when that reports ready it is the current one. Only then is the one before it asked to stop.
+    - So a place that has once had a process that serves is without one only when that died by itself.
+    - A next process that fails leaves the current one serving. Another try follows by itself where no person has
+      asked for this one, after pauses that grow.
+    - A reload replaces the processes of one place after the other, so that there is one more than N of those that
+      are not about to end. The first that fails ends it.
+    - Every process is in ``children`` until it has been reaped, and has a deadline once it was asked to stop.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        spawn: Callable[[], Child],
+        selector: selectors.BaseSelector,
+        graceful: float,
+        started: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        """Prepare ``count`` empty places; ``spawn`` forks a process, or raises OSError.
+
+        A process that is asked to stop has ``graceful`` seconds until it is killed. ``started`` is called once, when
+        all places have had a process; ``failed`` instead, with the words of the one that could not start.
+        """
+        self.children: dict[Child, _Place] = {}  # and the places that they have or had
+        self._places = [_Place() for _ in range(count)]
+        self._spawn = spawn
+        self._selector = selector
+        self._graceful = graceful
+        self._started = started
+        self._failed = failed
+        self._starting = True  # until all of the first ones are ready
+        self._stopping = False
+        self._generation = 0  # of the code and the settings that are loaded now
+        self._reloads: list[Done] = []  # who is to be told how the reload ends, which is going on
+
+    # What is asked for.
+
+    def reload(self, done: Done = lambda outcome: None) -> None:
+        """Replace all processes by such that have loaded everything anew.
+
+        While a reload is going on, another one is the same reload: it begins again with what it has done so far.
+        """
+        self._generation += 1
+        self._reloads.append(done)
+
+    def add(self) -> None:
+        self._places.append(_Place())
+        logger.info("workers: %d", len(self._places))
+
+    def remove(self) -> None:
+        """Have one place less, but for the last."""
+        if len(self._places) > 1:
+            place = self._places.pop()
+            for child in filter(None, (place.current, place.next)):
+                child.stop(self._graceful)
+            place.current = place.next = None
+        logger.info("workers: %d", len(self._places))
+
+    def stop(self) -> None:
+        """Ask all processes to stop, and start none any more."""
+        self._stopping = True
+        for child in self.children:
+            if child.deadline == math.inf:
+                child.stop(self._graceful)
+
+    def kill(self) -> None:
+        for child in self.children:
+            child.kill()
+
+    # What time brings.
+
+    def act(self) -> None:
+        """Do what is due by now."""
+        now = time.monotonic()
+        for place in self._places:
+            if place.due <= now and not self._stopping:  # a start that fails may stop all
+                self._start(place)
+        if self._reloads and not self._stopping:
+            self._reload_on()
+        for child in self.children:
+            if child.deadline <= now:
+                logger.warning("worker %d has not stopped in time and is killed", child.pid)
+                child.kill()
+
+    def due(self) -> float:
+        """Return when there will be something to do, on the monotonic clock; infinity if nothing is known of."""
+        starts = [] if self._stopping else [place.due for place in self._places]
+        return min([*starts, *(child.deadline for child in self.children)], default=math.inf)
+
+    def _reload_on(self) -> None:
+        if any(place.next is not None for place in self._places) or self._starting:
+            return
+        stale = [
+            (place.current.generation, number)
+            for number, place in enumerate(self._places)
+            if place.current is not None and place.current.generation < self._generation
+        ]
+        if stale:
+            self._start(self._places[min(stale)[1]])
+        else:
+            logger.info("reloaded")
+            self._end_reload("")
+
+    def _end_reload(self, outcome: str) -> None:
+        reloads, self._reloads = self._reloads, []
+        for done in reloads:
+            done(outcome)
+
+    def _start(self, place: _Place) -> None:
+        place.due = math.inf
+        try:
+            child = self._spawn()
+        except OSError as error:  # no more processes, descriptors or memory for now
+            self._lost(place, f"no worker can be started: {error.strerror}")
+            return
+        child.generation = self._generation
+        place.next = child
+        self.children[child] = place
+        self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._hear, child))
+
+    # What the processes tell.
+
+    def _hear(self, child: Child) -> None:
+        if child not in self.children:  # reaped in this very turn of the loop
+            return
+        place = self.children[child]
+        if not child.hear():  # it may live on, but the end of file would be reported again and again
+            self._selector.unregister(child.pipe)
+        if child.ready and child is place.next:
+            self._take_over(place, child)
+        if child.wish and child is place.current and place.next is None and place.due == math.inf:
+            logger.info("worker %d is replaced: %s", child.pid, child.wish)
+            place.due = -math.inf
+
+    def _take_over(self, place: _Place, child: Child) -> None:
+        logger.log(logging.DEBUG if self._starting else logging.INFO, "worker %d is ready", child.pid)
+        before, place.current, place.next = place.current, child, None
+        if before is not None:
+            before.stop(self._graceful)
+        if self._starting and not self._stopping and all(place.current for place in self._places):
+            self._starting = False
+            self._started()
+
+    def reap(self) -> None:
+        """See to the processes that have ended."""
+        for child in list(self.children):  # by their ids: this process may have children that are not ours
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            place = self.children.pop(child)
+            child.hear()
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(child.pipe)
+            os.close(child.pipe)
+            line = f"worker {pid} {_ending(status)}"
+            if self._stopping or child not in (place.current, place.next):
+                # Others that cannot start have nothing to add to the first; one that cannot drain has.
+                level = logging.ERROR if child.words and child.ready else logging.DEBUG
+                logger.log(level, "%s", _lines(line, child.words))
+            else:
+                self._lost(place, line, child)
+
+    def _lost(self, place: _Place, line: str, child: Child | None = None) -> None:
+        """See to a place whose ``child`` has ended or could not be had: ``line`` says how."""
+        words = child.words if child else ""
+        if self._starting and not (child and child.ready):
+            self._failed(words or f"aiowsgi: {line}{' before it was ready' if child else ''}")
+            return
+        if child is not None and child is place.current:
+            place.current = None
+        else:
+            place.next = None
+        if place.next is not None:
+            logger.error("%s", _lines(f"{line}; the next one is starting already", words))
+        elif place.current is None or place.current.wish:
+            self._try_again(place, line, child)
+        else:
+            logger.error("%s", _lines(f"{line}; worker {place.current.pid} serves on", words))
+        failed = child is None or child.generation == self._generation
+        if self._reloads and failed and place.current is not None:
+            logger.error("the reload is given up")
+            self._end_reload(_lines(line, words))
+
+    def _try_again(self, place: _Place, line: str, child: Child | None) -> None:
+        now = time.monotonic()
+        early = child is None or now - child.ready_at < STEADY
+        place.pause = min(max(FIRST_PAUSE, 2 * place.pause), LONGEST_PAUSE) if early else 0.0
+        place.due = now + place.pause
+        if place.current is not None:
+            line += f"; worker {place.current.pid} serves on"
+        words = child.words if child else ""
+        logger.error("%s", _lines(f"{line}; the next one starts in {place.pause:g} s", words))
+
+
+def _ending(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})"
+    return f"exited with status {code}"
+
+
+def _lines(line: str, words: str) -> str:
+    return f"{line}\n{words}".rstrip("\n")

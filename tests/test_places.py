@@ -1,0 +1,181 @@
+"""The replacing of workers, with real processes and real signals: see tests/supervised.py for what they do."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.programs import Program, Start, starting
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with starting() as start:
+        yield start
+
+
+@pytest.fixture
+def supervise(start: Start) -> Start:
+    """Start ``tests.supervised`` with the given arguments."""
+
+    def supervise(*arguments: str) -> Program:
+        return start("-m", "tests.supervised", *arguments)
+
+    return supervise
+
+
+def pid_in(line: str) -> int:
+    return int(line.split()[1])
+
+
+def begun(program: Program, count: int) -> list[int]:
+    pids = [pid_in(program.out.until("serving")) for _ in range(count)]
+    program.out.until("started")
+    return pids
+
+
+def test_a_worker_that_asks_for_it_is_replaced_and_stops_when_the_next_one_is_ready(supervise: Start) -> None:
+    program = supervise("wish", "1")
+    [first] = begun(program, 1)
+    os.kill(first, signal.SIGUSR1)
+    assert program.err.until("INFO") == f"INFO worker {first} is replaced: it has had enough"
+    second = pid_in(program.out.until(""))
+    assert program.err.until("INFO") == f"INFO worker {second} is ready"
+    assert program.out.until("") == f"drained {first}"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {second}"]
+    assert program.status() == 0
+
+
+def test_a_worker_serves_while_the_one_in_its_stead_loads_however_often_it_asks(supervise: Start) -> None:
+    program = supervise("load_slowly", "1")
+    [first] = begun(program, 1)
+    os.kill(first, signal.SIGUSR1)
+    second = pid_in(program.out.until("loading"))
+    os.kill(first, signal.SIGUSR1)
+    os.kill(second, signal.SIGUSR2)
+    assert program.out.until("") == f"serving {second}"
+    assert program.out.until("") == f"drained {first}"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {second}"]
+
+
+def test_the_one_in_its_stead_that_fails_leaves_it_serving_and_is_tried_again(supervise: Start) -> None:
+    program = supervise("wish_in_vain", "1")
+    [first] = begun(program, 1)
+    os.kill(first, signal.SIGUSR1)
+    program.err.until(
+        rf"ERROR worker \d+ exited with status 2; worker {first} serves on; the next one starts in 0\.1 s"
+    )
+    program.err.until("^ValueError: the application is broken for now")
+    second = pid_in(program.out.until("serving"))
+    assert program.out.until("") == f"drained {first}"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {second}"]
+
+
+def test_a_worker_that_dies_while_the_one_in_its_stead_loads_has_no_third(supervise: Start) -> None:
+    program = supervise("load_slowly", "1")
+    [first] = begun(program, 1)
+    os.kill(first, signal.SIGUSR1)
+    second = pid_in(program.out.until("loading"))
+    os.kill(first, signal.SIGKILL)
+    program.err.until(rf"ERROR worker {first} was ended by .*; the next one is starting already")
+    os.kill(second, signal.SIGUSR2)
+    assert program.out.until("") == f"serving {second}"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {second}"]
+    assert program.status() == 0
+
+
+def test_one_that_was_replaced_and_does_not_stop_in_time_is_killed(supervise: Start) -> None:
+    program = supervise("cling", "1", "--graceful", "0.1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGHUP)
+    program.out.until(f"clinging {first}")
+    program.err.until(f"WARNING worker {first} has not stopped in time and is killed")
+    program.send(signal.SIGTERM)
+    program.err.until("has not stopped in time and is killed")
+    assert program.status() == 0
+
+
+def test_a_reload_replaces_one_after_the_other(supervise: Start) -> None:
+    program = supervise("drain", "3")
+    before = begun(program, 3)
+    program.send(signal.SIGHUP)
+    after = []
+    for _ in before:
+        line = program.err.until("ready")  # and the next one is forked then
+        after.append(int(line.split()[2]))
+    program.err.until("INFO reloaded")
+    said = [program.out.until("") for _ in range(6)]
+    assert {pid_in(line) for line in said if line.startswith("serving")} == set(after)
+    assert {pid_in(line) for line in said if line.startswith("drained")} == set(before)
+    program.send(signal.SIGTERM)
+    assert {pid_in(line) for line in program.out.rest()} == set(after)
+    assert program.status() == 0
+
+
+def test_a_reload_that_fails_is_given_up_and_all_serve_on(supervise: Start) -> None:
+    program = supervise("serve_with_token", "2", "--tokens", "2")
+    before = begun(program, 2)
+    program.send(signal.SIGHUP)
+    assert int(program.err.until(r"exited with status 2; worker \d+ serves on$").split()[-3]) in before
+    program.err.until("^ValueError: the application is broken now")
+    program.err.until("ERROR the reload is given up")
+    program.send(signal.SIGTERM)
+    assert {pid_in(line) for line in program.out.rest()} == set(before)
+    assert program.status() == 0
+
+
+def test_a_reload_during_a_reload_begins_again_once(supervise: Start) -> None:
+    program = supervise("load_slowly", "1")
+    begun(program, 1)
+    program.send(signal.SIGHUP)
+    second = pid_in(program.out.until("loading"))
+    for _ in range(3):
+        program.send(signal.SIGHUP)
+    os.kill(second, signal.SIGUSR2)
+    third = pid_in(program.out.until("loading"))
+    os.kill(third, signal.SIGUSR2)
+    program.err.until("INFO reloaded")
+    program.send(signal.SIGTERM)
+    assert [line for line in program.out.rest() if line.startswith("drained")][-1] == f"drained {third}"
+
+
+def test_one_more_and_one_fewer(supervise: Start) -> None:
+    program = supervise("drain", "1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGTTIN)
+    program.err.until("INFO workers: 2")
+    second = pid_in(program.out.until("serving"))
+    program.err.until(f"INFO worker {second} is ready")
+    program.send(signal.SIGTTOU)
+    assert program.err.until("workers") == "INFO workers: 1"
+    assert program.out.until("") == f"drained {second}"
+    program.send(signal.SIGTTOU)
+    assert program.err.until("workers") == "INFO workers: 1"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {first}"]
+    assert program.status() == 0
+
+
+def test_workers_ignore_the_sighup_that_a_closing_terminal_sends_to_all(supervise: Start) -> None:
+    program = supervise("drain", "1")
+    [first] = begun(program, 1)
+    program.send_group(signal.SIGHUP)
+    assert pid_in(program.err.until("ready").removeprefix("INFO ")) != first
+    assert program.out.until("drained") == f"drained {first}"
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
+
+
+def test_stopping_ends_both_of_a_place(supervise: Start) -> None:
+    program = supervise("load_slowly", "1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGHUP)
+    program.out.until("loading")
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {first}"]
+    assert program.status() == 0
