@@ -134,7 +134,8 @@ def cgi_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     fields: dict[str, list[str]] = {}
     for raw_name, value in headers:
         name = raw_name.decode().lower()
-        if name not in ("proxy", "transfer-encoding") and "_" not in name:
+        dropped = "_" in name or re.fullmatch("proxy|forwarded|x-real-ip|x-forwarded-.*", name)
+        if not dropped and name != "transfer-encoding":
             key = name.replace("-", "_").upper()
             prefix = "" if name in ("content-type", "content-length") else "HTTP_"
             fields.setdefault(prefix + key, []).append(value.decode("latin-1"))

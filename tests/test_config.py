@@ -105,6 +105,9 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "follow_links": ("yes", "true"),
         "refused": ("*.a,b?", '["*.a", "b?"]'),
         "bind": (":1,tls:unix:x", '[":1", "tls:unix:x"]'),
+        "trusted_proxies": ("10.0.0.0/8, ::1,unix", '["10.0.0.0/8", "::1", "unix"]'),
+        "forwarded_fields": ("X-Forwarded-For,forwarded", '["x-forwarded-for", "FORWARDED"]'),
+        "proxy_protocol": ("yes", "true"),
         "workers": ("3", "3"),
         "threads": ("5", "5"),
         "loop": ("asyncio", '"asyncio"'),
@@ -184,6 +187,9 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         follow_links=True,
         refused=("*.a", "b?"),
         bind=(":1", "tls:unix:x"),
+        trusted_proxies=("10.0.0.0/8", "::1/128", "unix"),
+        forwarded_fields=("x-forwarded-for", "forwarded"),
+        proxy_protocol=True,
         workers=3,
         threads=5,
         loop="asyncio",
@@ -376,6 +382,13 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
         ("hsts", "includeSubDomains"),
         ("hsts", "max-age=1\r\nX: y"),
         ("hsts", "max-age=1; forever"),
+        ("trusted_proxies", "all"),
+        ("trusted_proxies", "127.0.0.1,"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "::1,localhost"),
+        ("trusted_proxies", "10.0.0.0/33"),
+        ("forwarded_fields", "x-real-ip"),
+        ("proxy_protocol", "on"),
         ("workers", "0"),
         ("workers", "all"),
         ("threads", "1_0"),
@@ -741,3 +754,18 @@ def test_what_tls_is_spoken_with(tmp_path: Path) -> None:
     assert load({**options, "key": ("b",), "client_ca": "c"}, {}, tmp_path).tls == Tls(
         ((a, b),), c, "required"
     )
+
+
+def test_an_option_that_lists_may_be_given_again_and_again(site: Site) -> None:
+    config = site(app="a:b", trusted_proxies=("10.0.0.0/8,unix", "::1"))
+    assert config.trusted_proxies == ("10.0.0.0/8", "unix", "::1/128")
+    assert mistake(lambda: site(app="a:b", trusted_proxies=("10.0.0.0/8,proxy",))) == (
+        '--trusted-proxies: expected an address or a network, as in "10.0.0.0/8" or "::1",'
+        " or \"unix\" for Unix sockets, got 'proxy'"
+    )
+
+
+def test_the_proxy_protocol_is_taken_from_somebody(site: Site) -> None:
+    line = "--proxy-protocol: expected trusted proxies beside it, and there are none"
+    assert mistake(lambda: site(app="a:b", proxy_protocol=True)) == line
+    assert site(app="a:b", proxy_protocol=False) == Config(app="a:b")

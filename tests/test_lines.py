@@ -2,7 +2,16 @@
 
 import pytest
 
-from aiowsgi.http.lines import FieldLines, NotFast, RequestLines, cgi_name, decode_path, is_dropped
+from aiowsgi.http.lines import (
+    Dropped,
+    FieldLines,
+    NotFast,
+    RequestLines,
+    cgi_name,
+    decode_path,
+    is_dropped,
+    is_dropped_of_clients,
+)
 from aiowsgi.http.messages import HTTPError
 
 
@@ -18,6 +27,26 @@ from aiowsgi.http.messages import HTTPError
 )
 def test_cgi_names(name: str, expected: str) -> None:
     assert cgi_name(name) == expected
+
+
+def test_which_fields_of_clients_are_dropped() -> None:
+    names = ("X_A", "proxy", "Forwarded", "X-Forwarded-For", "x-forwarded-user", "X-REAL-IP")
+    assert [name for name in names if not is_dropped_of_clients(name)] == []
+    others = ("X-A", "Forwarded-For", "X-Forwarded", "X-Real-IP-2")
+    assert [name for name in others if is_dropped_of_clients(name)] == []
+
+
+@pytest.mark.parametrize("line", [b"Forwarded: for=a", b"X-Forwarded-For:", b"X_A: b", b"Content_Length: x"])
+def test_a_line_to_drop_is_checked_and_forgotten(line: bytes) -> None:
+    lines = FieldLines()
+    for _ in range(3):
+        with pytest.raises(Dropped):
+            lines[line + b"\r"]
+        assert lines.drops(line + b"\r")
+        with pytest.raises(NotFast):
+            lines.drops(line + b"\0\r")
+    assert not lines.drops(b"X-A: b\r")
+    assert len(lines) == 0
 
 
 def test_which_fields_are_dropped() -> None:

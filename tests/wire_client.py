@@ -4,15 +4,19 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from threading import Event
-from typing import Any
+from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from aiowsgi.config import Limits, Timeouts
+from aiowsgi.config import Config, Limits, Timeouts
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import State, deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.server.accepting import acceptor
+from aiowsgi.server.admission import Admission
 from aiowsgi.server.connection import Connection
+from aiowsgi.server.descriptors import most_connections
+from aiowsgi.server.doors import Doors
 from aiowsgi.server.shared import Shared
 from aiowsgi.site.router import Answer, Handler, Router
 from aiowsgi.wsgi.application import Call
@@ -38,10 +42,11 @@ class MemorySocket:
 class MemoryTransport(asyncio.Transport):
     """What a connection writes, and as much flow control as the test asks for."""
 
-    def __init__(self, client: "Client") -> None:
+    def __init__(self, client: "Client", peer: str = "192.0.2.1") -> None:
         self.socket = MemorySocket()
         # No descriptor for sendfile: files are read in the pool, as under TLS.
-        super().__init__({"peername": ("192.0.2.1", 4711), "sslcontext": True, "socket": self.socket})
+        name = (peer, 4711) if peer else ""
+        super().__init__({"peername": name, "sslcontext": True, "socket": self.socket})
         self.client = client
         self.sent = b""
         self.held = b""  # written and not taken by the client
@@ -99,6 +104,9 @@ class MemoryTransport(asyncio.Transport):
         self.reading = True
         self.client.changed.set()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.client.connection = cast(Connection, protocol)
+
     def is_closing(self) -> bool:
         return self.closing
 
@@ -116,12 +124,14 @@ class MemoryTransport(asyncio.Transport):
 class Client:
     """The other end of one connection of a worker."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, config: Config, peer: str) -> None:
         self.shared = shared
         self.changed = asyncio.Event()
         self.lost = False
-        self.connection = Connection(shared, server_environ("testserver", "80", "http", False))
-        self.transport = MemoryTransport(self)
+        admission = Admission(shared, Doors(shared.loop), most_connections(shared.limits))
+        made = acceptor(config, shared, admission, None)(server_environ("testserver", "80", "http", False))()
+        self.connection = cast(Connection, made)  # once it is one: a preface may stand before
+        self.transport = MemoryTransport(self, peer)
         self.connection.connection_made(self.transport)
 
     def send(self, data: bytes) -> None:
@@ -202,7 +212,10 @@ class Server:
         log: int | None = None,
         debug: bool = False,
         make_pool: type[Pool] = Pool,
+        config: Config | None = None,
     ) -> None:
+        """``config`` is for what stands between the socket and the connection."""
+        self.config = config or Config()
         loop = asyncio.get_running_loop()
         limits, timeouts = limits or Limits(), timeouts or Timeouts()
         self.pool = make_pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
@@ -230,8 +243,9 @@ class Server:
         assert self.pool.close(WAIT)
         assert self.disk.close(WAIT)
 
-    def connect(self) -> Client:
-        return Client(self.shared)
+    def connect(self, peer: str = "192.0.2.1") -> Client:
+        """``peer`` is an address; "" is that of a Unix socket."""
+        return Client(self.shared, self.config, peer)
 
     def pass_time(self, seconds: float) -> None:
         """Turn the clock forward and look at the deadlines, as the worker does once a second."""
@@ -255,6 +269,16 @@ def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     content = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} ".encode(), content, b"."]
+
+
+def tells(*names: str) -> WSGIApplication:
+    """Return an application that answers with variables of the environ, "-" for one that is not there."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [" ".join(str(environ.get(name, "-")) for name in names).encode("latin-1"), b"."]
+
+    return application
 
 
 class Gate:

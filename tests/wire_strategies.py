@@ -14,7 +14,7 @@ from tests.wire_corpus import INVALID, VALID
 
 _NAMES = [
     *("Accept", "Cookie", "Content-Type", "X-A", "User-Agent", "Referer", "Authorization", "proxy"),
-    *("X_A", "TE"),
+    *("X_A", "TE", "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Port"),
     *("Content_Length", "Transfer-Encodin", "Hos", "Upgrade", "Connection", "Trailer", "Keep-Alive", "Host-"),
 ]
 _token = st.text("!#$%&'*+-.^`|~09azAZ", min_size=1, max_size=20)

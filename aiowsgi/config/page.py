@@ -20,8 +20,8 @@ A setting is taken from the first of these places that gives it; lists are not j
 
 Paths start from the current directory, those in a file too. A size is a number of bytes, or of KiB, MiB or
 GiB: `64K`, `1M`, `1G`. For a flag a variable says `true`, `1`, `yes` or `false`, `0`, `no`, the command line
-`--debug` or `--no-debug`. Options with PREFIX, PATTERN or EXTENSION, and `--bind`, may be repeated; in a file they are
-lists, and two of them may be tables:
+`--debug` or `--no-debug`. Options with PREFIX, PATTERN or EXTENSION, and `--bind`, may be repeated; those with `,...`
+may hold several values. In a file they are lists, and two of them may be tables:
 
     bind = ["127.0.0.1:8000", "unix:/run/site.sock"]
     static = ["/static=./public"]

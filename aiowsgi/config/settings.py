@@ -106,6 +106,28 @@ class Config:
         ("127.0.0.1:8000",),
         "Listen here, with tls: in front for HTTPS; port 0 is any free port.",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        _SERVER,
+        values.PEERS,
+        (),
+        "Believe what these peers say of their clients in X-Forwarded-For and the like: each proxy in front, and those"
+        " in front of it. unix stands for whoever connects to a Unix socket. From all others such fields are dropped.",
+    )
+    forwarded_fields: tuple[str, ...] = _setting(
+        _SERVER,
+        values.FORWARDED_FIELDS,
+        values.FORWARDED,
+        "Of the fields that speak of a client, those that your proxies set or take out; the others are dropped, for a"
+        " proxy hands on what it does not know.",
+        "all of them",
+    )
+    proxy_protocol: bool = _setting(
+        _SERVER,
+        values.FLAG,
+        False,
+        "Expect the PROXY protocol, version 1 or 2, at the beginning of each connection, and refuse who is not one of"
+        " --trusted-proxies.",
+    )
     workers: int = _setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
     threads: int = _setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
     loop: str = _setting(_SERVER, values.LOOP, values.LOOPS[0], "The event loop.", "uvloop, if installed")

@@ -108,6 +108,8 @@ def _value(kind: Kind, given: object, place: str, text: bool) -> object:
     if text and isinstance(given, str):
         given = [item.strip() for item in given.split(kind.separator)]
     items = given if isinstance(given, list | tuple) else [given]
+    if text and kind.listed:
+        items = [part.strip() for item in items for part in str(item).split(kind.separator)]
     return tuple(_single(kind, item, place, text) for item in items)
 
 
@@ -136,6 +138,10 @@ def _checked(found: _Found, directory: Path) -> Config:
         free = "" not in prefixes and root not in found
         if free and root != "app" and "app" not in found and os.path.isdir(directory / root):
             settled[root] = str(directory / root)
+    if settled.get("proxy_protocol") and "trusted_proxies" not in settled:
+        raise ConfigError(
+            f"{found['proxy_protocol'][0]}: expected trusted proxies beside it, and there are none"
+        )
     if not settled.keys() & {*_ROOTS, *_ROOTS.values()}:
         raise ConfigError(f"nothing to serve: expected APP, or a folder html or apps in {directory}")
     config = Config(**settled)

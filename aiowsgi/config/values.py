@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 from math import isfinite
 
 
@@ -15,8 +15,8 @@ class Kind:
 
     ``parse`` raises ValueError for what is not ``expected``. ``toml`` are the types a file may use. A setting
     of a kind with ``many`` is a tuple: its option may be given again and again, and a variable has its items
-    between ``separator``. Where a file may write them as a table, ``items`` turns that into texts, or raises
-    ValueError.
+    between ``separator``, as an option has with ``listed``. Where a file may write them as a table, ``items`` turns
+    that into texts, or raises ValueError.
     """
 
     metavar: str
@@ -26,6 +26,7 @@ class Kind:
     many: bool = False
     unit: str = ""
     separator: str = ","
+    listed: bool = False
     items: Callable[[Mapping[str, object]], list[str]] | None = None
 
 
@@ -110,6 +111,10 @@ def _strict(text: str) -> str:
     value = f"max-age={text}" if re.fullmatch("[0-9]+", text) else text
     _matched(rf"(?=.*max-age=){directive}(?:[ \t]*;[ \t]*{directive})*", value)
     return value
+
+
+def _peer(text: str) -> str:
+    return text if text == "unix" else str(ip_network(text))
 
 
 def _mount(text: str) -> tuple[str, str]:
@@ -209,6 +214,25 @@ ADDRESS = Kind(
     'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces) or unix:PATH, with tls: in front for HTTPS',
     _address,
     many=True,
+)
+# http/forwarded.py reads them.
+FORWARDED = (
+    *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"),
+    "forwarded",
+)
+PEERS = Kind(
+    "CIDR,...",
+    'an address or a network, as in "10.0.0.0/8" or "::1", or "unix" for Unix sockets',
+    _peer,
+    many=True,
+    listed=True,
+)
+FORWARDED_FIELDS = Kind(
+    "FIELD,...",
+    f"one of {', '.join(FORWARDED)}",
+    lambda text: _matched("|".join(FORWARDED), text.lower())[0],
+    many=True,
+    listed=True,
 )
 WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str), unit="processes")
 SIZE = Kind("SIZE", 'a size in bytes, as in 65536, "64K", "1M" or "1G"', _size, (int, str), unit="bytes")

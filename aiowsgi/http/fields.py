@@ -18,6 +18,9 @@ SECRET = re.compile(
     r"auth|cookie|referer|token|key|secret|session|passw|signature|credential|jwt|csrf|xsrf", re.IGNORECASE
 )
 
+# Fields by which a proxy tells of its client. X-Forwarded-User, say, is whom it has let in.
+is_proxy_field = re.compile(r"forwarded|x-forwarded-.*|x-real-ip", re.IGNORECASE).fullmatch
+
 _is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?").fullmatch
 _is_percent_encoded = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*").fullmatch
 

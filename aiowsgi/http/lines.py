@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from aiowsgi.http.fields import SECRET, TOKEN, is_host
+from aiowsgi.http.fields import SECRET, TOKEN, is_host, is_proxy_field
 from aiowsgi.http.memo import Memo
 from aiowsgi.http.messages import HTTPError, bad_request
 
@@ -28,6 +28,10 @@ class NotFast(Exception):
     """The fast road does not know this; h11 decides."""
 
 
+class Dropped(NotFast):
+    """A field line that is as it should be, and that no application is to see."""
+
+
 def cgi_name(name: str) -> str:
     """``Content-Type`` -> ``CONTENT_TYPE``, any other ``X-Name`` -> ``HTTP_X_NAME`` (RFC 3875 section 4.1)."""
     key = name.upper().replace("-", "_")
@@ -35,12 +39,17 @@ def cgi_name(name: str) -> str:
 
 
 def is_dropped(name: str) -> bool:
-    """Tell whether a field never reaches an application.
+    """Tell whether a field never reaches an application, whoever sends it.
 
     With an underscore, it would be the same CGI name as the one with a hyphen; Proxy would be HTTP_PROXY, by which
     some clients find their proxy (CVE-2016-5385).
     """
     return "_" in name or name.lower() == "proxy"
+
+
+def is_dropped_of_clients(name: str) -> bool:
+    """Tell whether a field never reaches an application where a client sends it, which is no proxy."""
+    return is_dropped(name) or is_proxy_field(name) is not None
 
 
 # Values that must be of a form (RFC 9110 sections 7.2 and 8.6): what tells, and what to say if it is not.
@@ -62,16 +71,22 @@ def decode_path(raw_path: str) -> str:
 class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
     """A field name as it was sent -> its CGI name, what its values must pass, and whether they may be remembered.
 
-    Raises NotFast.
+    The CGI name is empty where the field is dropped. Raises NotFast.
     """
+
+    def __init__(self, drops: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._drops = drops
 
     def __missing__(self, key: bytes) -> tuple[str, Callable[[str], object] | None, bool]:
         if _is_name(key) is None:
             raise NotFast
         name = key.decode("ascii")
         variable = cgi_name(name)
-        if variable in _NOT_FAST or is_dropped(name):
+        if variable in _NOT_FAST:
             raise NotFast
+        if self._drops(name):
+            variable = ""
         form = FORMS[variable][0] if variable in FORMS else None
         known = variable, form, SECRET.search(name) is None
         if len(key) <= _LONGEST_KNOWN_LINE:
@@ -80,11 +95,20 @@ class _Names(Memo[bytes, tuple[str, Callable[[str], object] | None, bool]]):
 
 
 class FieldLines(Memo[bytes, tuple[str, str]]):
-    """A field line, up to its CR -> its CGI name and value, both checked. Raises NotFast."""
+    """A field line, up to its CR -> its CGI name and value, both checked. Raises NotFast, or Dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, drops: Callable[[str], bool] = is_dropped_of_clients) -> None:
+        """``drops`` tells of a field's name whether no application is to see it."""
         super().__init__()
-        self._names = _Names()
+        self._names = _Names(drops)
+
+    def drops(self, line: bytes) -> bool:
+        """Tell whether ``line`` is one to drop. Raises NotFast."""
+        try:
+            self[line]
+        except Dropped:
+            return True
+        return False
 
     def __missing__(self, key: bytes) -> tuple[str, str]:
         name, _, rest = key.partition(b":")
@@ -95,6 +119,8 @@ class FieldLines(Memo[bytes, tuple[str, str]]):
         value = rest.strip(b" \t").decode("latin-1")
         if rest.translate(_CONTROL_CHANGED) != rest or (form is not None and not form(value)):
             raise NotFast
+        if not variable:
+            raise Dropped
         field = variable, value
         if lasting and len(key) <= _LONGEST_KNOWN_LINE:
             self.remember(key, field)

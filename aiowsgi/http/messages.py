@@ -89,6 +89,11 @@ class Request:
         return f"<Request {self} {self.version}>"
 
     @property
+    def shown_path(self) -> str:
+        """The raw path of the URL that the client asked for: trusted proxies may have taken something off it."""
+        return self.fields.get("HTTP_X_FORWARDED_PREFIX", "") + self.raw_path
+
+    @property
     def has_content(self) -> bool:
         return self.content_length != 0
 

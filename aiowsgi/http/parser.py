@@ -10,7 +10,7 @@ each piece, however small. ``tests/test_parser.py`` holds the two roads equal, f
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 import h11
@@ -18,7 +18,16 @@ import h11
 from aiowsgi.config import Limits
 from aiowsgi.http.chunked import LONGEST_LINE, ChunkedContent
 from aiowsgi.http.fields import FIELD_LINE, TOKEN, is_host, tokens
-from aiowsgi.http.lines import FORMS, FieldLines, NotFast, RequestLines, cgi_name, decode_path, is_dropped
+from aiowsgi.http.lines import (
+    FORMS,
+    Dropped,
+    FieldLines,
+    NotFast,
+    RequestLines,
+    cgi_name,
+    decode_path,
+    is_dropped_of_clients,
+)
 from aiowsgi.http.messages import HTTPError, Request, bad_request
 
 # RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
@@ -109,11 +118,15 @@ ContentReader = CountedContent | ChunkedContent | ReferenceContent
 class Parser:
     """Reads heads; one serves all connections of a worker, for it keeps nothing of any of them."""
 
-    def __init__(self, limits: Limits, *, fast: bool = True) -> None:
+    def __init__(
+        self, limits: Limits, *, fast: bool = True, drops: Callable[[str], bool] = is_dropped_of_clients
+    ) -> None:
+        """``drops`` tells of a field's name whether no application is to see it."""
         self._limits = limits
         self._fast = fast
+        self._drops = drops
         self._request_lines = RequestLines()
-        self._field_lines = FieldLines()
+        self._field_lines = FieldLines(drops)
         self._field = self._field_lines.__getitem__
 
     def head(self, data: bytes, start: int = 0) -> tuple[Request, ContentReader | None, int] | None:
@@ -194,7 +207,11 @@ class Parser:
             request.version,
         ) = self._request_lines[lines[0]]
         field_lines = lines[1:-2]
-        fields = dict(map(self._field, field_lines))
+        try:
+            fields = dict(map(self._field, field_lines))
+        except Dropped:
+            field_lines = [line for line in field_lines if not self._field_lines.drops(line)]
+            fields = dict(map(self._field, field_lines))
         if len(fields) != len(field_lines):
             pairs = [self._field(line) for line in field_lines]
             names = [name for name, _ in pairs]
@@ -228,7 +245,7 @@ class Parser:
             self._refuse(error)
         assert isinstance(event, h11.Request)
         pairs = [(n.decode("ascii"), v.decode("latin-1")) for n, v in event.headers.raw_items()]
-        fields = _join((cgi_name(name), value) for name, value in pairs if not is_dropped(name))
+        fields = _join((cgi_name(name), value) for name, value in pairs if not self._drops(name))
         method, target = event.method.decode("ascii"), event.target.decode("ascii")
         if method == "CONNECT":
             raise HTTPError(501, "This server is no proxy.")
@@ -257,7 +274,7 @@ class Parser:
             if match is None:
                 raise bad_request("A header field is not: name, colon, value.")
             name, value = match[1].decode("ascii"), match[2].rstrip(b" \t").decode("latin-1")
-            if is_dropped(name):
+            if self._drops(name):
                 continue
             key = cgi_name(name)
             if key == "CONTENT_LENGTH" and key in seen:

@@ -1,39 +1,62 @@
-"""What serves a connection that was accepted: put together once for each listening address."""
+"""What serves a connection that was accepted: put together once for each listening address.
+
+From the socket inwards, each where it is asked for: the bounds, the PROXY protocol, TLS, and the connection itself.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
+from aiowsgi.config import Config
+from aiowsgi.http.forwarded import Proxies, drops_of_proxies
+from aiowsgi.http.parser import Parser
 from aiowsgi.server.admission import Admission
 from aiowsgi.server.certificates import Certificates
-from aiowsgi.server.clients import Clients
+from aiowsgi.server.clients import Clients, nobody
 from aiowsgi.server.connection import Connection
 from aiowsgi.server.counted import CountedConnection
 from aiowsgi.server.doors import Accept
-from aiowsgi.server.handshake import Handshake, Secured, Turns
+from aiowsgi.server.handshake import Connect, Handshake, Secured, Turns
 from aiowsgi.server.plain import PlainConnection
+from aiowsgi.server.preface import Preface
+from aiowsgi.server.proxied import ProxiedConnection
 from aiowsgi.server.secured import SecuredEnviron
-from aiowsgi.server.shared import Shared
+from aiowsgi.server.shared import MakeServed, Shared
 from aiowsgi.wsgi.environ import Environ
 
 MakeAccept = Callable[[Environ], Accept]  # of the address that all requests with this environ come in at
 
 
-def acceptor(shared: Shared, admission: Admission, certificates: Certificates | None) -> MakeAccept:
+def acceptor(
+    config: Config, shared: Shared, admission: Admission, certificates: Certificates | None
+) -> MakeAccept:
     """Return what makes the protocol factory of an address: by TLS where the environ says https."""
-    limits = shared.limits
-    connect = partial(CountedConnection if limits.requests else Connection, shared)
+    proxies = Proxies(config.trusted_proxies) if config.trusted_proxies else None
+    connect = _connect(config, shared, proxies)
     turns = Turns(shared.loop)
-    clients = Clients(shared, limits.client_connections)
+    most = shared.limits.client_connections
+    clients = Clients(shared, most, nobody if proxies is None else proxies.trusts)
 
     def make(server: Environ) -> Accept:
         accept = make_bare(server)
-        return admission.guard(clients.guard(accept) if limits.client_connections else accept)
+        return admission.guard(clients.guard(accept) if most else accept)
 
     def make_bare(server: Environ) -> Accept:
-        if certificates is None or server["wsgi.url_scheme"] != "https":
-            return partial(connect, server)
-        environ = SecuredEnviron(server, certificates.verifies)
-        refuse = partial(PlainConnection, shared, server)
-        return partial(Handshake, Secured(shared, turns, certificates, environ, connect, refuse))
+        serve: MakeServed = partial(connect, server)
+        if certificates is not None and server["wsgi.url_scheme"] == "https":
+            environ = SecuredEnviron(server, certificates.verifies)
+            refuse = partial(PlainConnection, shared, server)
+            serve = partial(Handshake, Secured(shared, turns, certificates, environ, connect, refuse))
+        if proxies is not None and config.proxy_protocol:
+            return partial(Preface, shared, proxies, serve)
+        return serve
 
     return make
+
+
+def _connect(config: Config, shared: Shared, proxies: Proxies | None) -> Connect:
+    """Return what makes a connection, of a kind that nobody pays for who does not ask for it."""
+    if proxies is not None:
+        drops = drops_of_proxies(config.forwarded_fields)
+        parser = Parser(config.limits, fast=config.parser != "h11", drops=drops)
+        return partial(ProxiedConnection, proxies, parser, shared)
+    return partial(CountedConnection if shared.limits.requests else Connection, shared)

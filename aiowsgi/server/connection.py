@@ -20,7 +20,7 @@ from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.receiving import Receiving
 from aiowsgi.server.sending import NEVER
-from aiowsgi.server.shared import Errand, Shared
+from aiowsgi.server.shared import Client, Errand, Shared
 from aiowsgi.server.sockets import has_left
 from aiowsgi.server.tls import SecureTransport
 from aiowsgi.site.router import Candidate, Lookup
@@ -49,16 +49,21 @@ class Connection(Receiving):
         "_began",
         "_client",
         "_eof",
+        "_parser",
         "_pending",
         "_scanned",
         "_server",
     )
 
-    def __init__(self, shared: Shared, server: Environ) -> None:
-        """``server`` is what ``server_environ`` returned for the address this came in at."""
+    def __init__(self, shared: Shared, server: Environ, client: Client | None = None) -> None:
+        """``server`` is what ``server_environ`` returned for the address this came in at.
+
+        ``client`` is the address and port of who is at the other end, where the transport does not know.
+        """
         super().__init__(shared)
+        self._parser = shared.parser
         self._server = server
-        self._client: tuple[str, str] | None = None
+        self._client = client
         self._scanned = 0  # how many bytes of the buffer were looked at in vain
         self._eof = False  # the client sends no more
         self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None  # waits for the content's end
@@ -156,7 +161,7 @@ class Connection(Receiving):
                 return
             turn -= 1
             try:
-                found = self._shared.parser.head(self._buffer, self._scanned)
+                found = self._parser.head(self._buffer, self._scanned)
             except HTTPError as error:
                 self._refuse(error)
                 return

@@ -3,7 +3,7 @@
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import ContentReader
 from aiowsgi.server.connection import Connection
-from aiowsgi.server.shared import Shared
+from aiowsgi.server.shared import Client, Shared
 from aiowsgi.wsgi.environ import Environ
 
 
@@ -12,9 +12,9 @@ class CountedConnection(Connection):
 
     __slots__ = ("_left",)
 
-    def __init__(self, shared: Shared, server: Environ) -> None:
-        super().__init__(shared, server)
-        self._left = shared.limits.requests
+    def __init__(self, shared: Shared, server: Environ, client: Client | None = None) -> None:
+        super().__init__(shared, server, client)
+        self._left = shared.limits.requests  # if that is 0, it never is again
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
         self._left -= 1

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import cast
+from typing import Protocol, cast
 
 from aiowsgi.http.states import State
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.secured import SecuredEnviron
 from aiowsgi.server.servernames import name_in_hello
-from aiowsgi.server.shared import Served, Shared
+from aiowsgi.server.shared import Client, MakeServed, Served, Shared
 from aiowsgi.server.tls import RECORD, SecureTransport
 from aiowsgi.wsgi.environ import Environ
 
@@ -54,6 +54,13 @@ class Turns:
             self._loop.call_soon(self._work)
 
 
+class Connect(Protocol):
+    """Makes the connection of a client from the environ that all its requests have in common."""
+
+    def __call__(self, server: Environ, /, *, client: Client | None = None) -> Served:
+        """``client`` as in MakeServed."""
+
+
 @dataclass(slots=True, eq=False)
 class Secured:
     """What the TLS connections of one address have in common."""
@@ -62,19 +69,20 @@ class Secured:
     turns: Turns
     certificates: Certificates
     environ: SecuredEnviron
-    connect: Callable[[Environ], Served]  # makes the connection of a client, from its environ
-    refuse_plain: Callable[[], Served]  # makes that of who comes without TLS, on the bare socket
+    connect: Connect
+    refuse_plain: MakeServed  # makes the connection of who comes without TLS, on the bare socket
 
 
 class Handshake(Served):
     """A socket's protocol until it is known how to go on; it is put aside then."""
 
-    __slots__ = ("_early", "_failed", "_incoming", "_outgoing", "_raw", "_secure", "_secured")
+    __slots__ = ("_client", "_early", "_failed", "_incoming", "_outgoing", "_raw", "_secure", "_secured")
 
     _raw: asyncio.Transport
 
-    def __init__(self, secured: Secured) -> None:
+    def __init__(self, secured: Secured, client: Client | None = None) -> None:
         self._secured = secured
+        self._client = client
         self._early = b""  # what has come and waits for its turn
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._failed = False  # the client is told so, and what it still sends is thrown away
@@ -168,7 +176,7 @@ class Handshake(Served):
         """Hand over to a Connection; ``early`` came behind the handshake."""
         secured = self._secured
         transport = SecureTransport(secured.shared.loop, self._raw, secure, self._incoming, self._outgoing)
-        connection = secured.connect(secured.environ.of(secure))
+        connection = secured.connect(secured.environ.of(secure), client=self._client)
         transport.carry(connection)
         self._leave()
         if secured.shared.draining:
@@ -178,7 +186,7 @@ class Handshake(Served):
             transport.data_received(early)
 
     def _refuse_plain(self) -> None:
-        connection = self._secured.refuse_plain()
+        connection = self._secured.refuse_plain(client=self._client)
         self._raw.set_protocol(connection)
         connection.connection_made(self._raw)
         self._leave()

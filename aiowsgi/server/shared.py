@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiowsgi.config import Limits
 from aiowsgi.http.framing import error_response
@@ -41,6 +42,16 @@ class Served(asyncio.Protocol, ABC):
     @abstractmethod
     def abort(self) -> None:
         """Cut the connection, whatever it is doing."""
+
+
+Client = tuple[str, str]  # its address and its port, both empty where it has none
+
+
+class MakeServed(Protocol):
+    """Makes what serves a connection."""
+
+    def __call__(self, *, client: Client | None = None) -> Served:
+        """``client`` is who is at the other end; None is the peer of the transport."""
 
 
 @dataclass(slots=True, eq=False)

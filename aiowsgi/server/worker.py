@@ -94,7 +94,7 @@ class Worker:
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)
             doors = Doors(loop)
             admission = Admission(shared, doors, most_connections(shared.limits))
-            make_accept = acceptor(shared, admission, self._certificates)
+            make_accept = acceptor(self._config, shared, admission, self._certificates)
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )

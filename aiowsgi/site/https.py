@@ -40,7 +40,9 @@ class Https:
         query = f"?{request.query}" if request.query else ""
         # RFC 9110 section 15.4.9: 308 keeps method and content; what has always followed 301 keeps GET.
         status = 301 if request.method in ("GET", "HEAD") else 308
-        return Response(status, field_lines([("Location", f"https://{authority}{request.raw_path}{query}")]))
+        return Response(
+            status, field_lines([("Location", f"https://{authority}{request.shown_path}{query}")])
+        )
 
     def _host(self, request: Request, server: Environ) -> tuple[str, str]:
         """Return the host that the client has asked, and the port it has named with it."""

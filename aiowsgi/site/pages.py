@@ -116,7 +116,7 @@ class Refused:
             # The path is as the client spelled it. It does not begin with "//", which would name another
             # host: empty segments are refused.
             query = f"?{request.query}" if request.query else ""
-            return Response(301, field_lines([("Location", f"{request.raw_path}/{query}")]))
+            return Response(301, field_lines([("Location", f"{request.shown_path}/{query}")]))
         raise HTTPError(int(self.found), fields=[("Retry-After", "1")] if self.found is Refusal.BUSY else [])
 
 

@@ -102,6 +102,10 @@ class Call(Job):
         self._client = client
         self._error_answers = error_answers
 
+    def put_below(self, prefix: str) -> None:
+        """Have the application know that its URLs begin with ``prefix``, which a proxy took off. Before ``run``."""
+        self._script_name = prefix + self._script_name
+
     def run(self) -> None:
         """Call the application and send what it gives. In a pool thread."""
         if self._outbox.gone:
