@@ -9,6 +9,7 @@ from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.sending import NEVER, Sending
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.wsgi.bridge import Inbox
+from aiowsgi.wsgi.spool import refusal
 
 logger = logging.getLogger("aiowsgi.connection")
 
@@ -92,4 +93,4 @@ class Receiving(Sending):
             self._transport.resume_reading()
         else:
             logger.error("%s: %s", self._request, error)
-            self._refuse(HTTPError(507, "The server has no room for this content."))
+            self._refuse(refusal(error) if isinstance(error, OSError) else HTTPError(500))

@@ -20,9 +20,10 @@ from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.descriptors import most_connections
 from aiowsgi.server.doors import Doors
 from aiowsgi.server.listeners import Listener, port_of_https
-from aiowsgi.server.shared import Shared
+from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
+from aiowsgi.wsgi import spool
 from aiowsgi.wsgi.environ import Environ, server_environ
 from aiowsgi.wsgi.pool import Pool
 
@@ -98,7 +99,7 @@ class Worker:
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )
-            sweeps = [admission.sweep]
+            sweeps: list[Callable[[], None]] = [admission.sweep, partial(_close_spools, shared.disk)]
             if self._certificates is not None:
                 sweeps.append(partial(self._certificates.look, shared.disk))
             sweep = loop.create_task(_sweep(shared, *sweeps))
@@ -192,6 +193,11 @@ async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
             except Exception:  # or one connection would take away the deadlines of all others
                 logger.exception("%r could not deal with its deadline", connection)
                 connection.abort()
+
+
+def _close_spools(disk: Pool) -> None:
+    if spool.are_left_behind():
+        disk.submit_unbounded(Errand(disk, spool.close_left_behind, lambda error: None))
 
 
 def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:

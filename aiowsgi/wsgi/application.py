@@ -20,6 +20,7 @@ from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
 from aiowsgi.wsgi.environ import Environ, FileWrapper, make_environ
 from aiowsgi.wsgi.pool import Job
 from aiowsgi.wsgi.regularfile import RegularFile, regular_file
+from aiowsgi.wsgi.spool import refusal
 
 logger = logging.getLogger("aiowsgi.application")
 
@@ -137,7 +138,7 @@ class Call(Job):
         try:
             return inbox.open()
         except OSError as error:
-            raise HTTPError(507, "The server has no room for this content.") from error
+            raise refusal(error) from error
 
     def failed(self, error: BaseException) -> None:
         """Answer, or break the answer off, for what ``run`` raised; log it. In the same thread."""

@@ -1,17 +1,18 @@
 """All that the event loop and a pool thread share about one request: the Inbox and the Outbox."""
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from io import BytesIO
-from tempfile import TemporaryFile
 from threading import Event, Lock
 from typing import IO, Protocol
 
 from aiowsgi.http.messages import Content, FileRange
-from aiowsgi.wsgi.descriptor import Descriptor
 from aiowsgi.wsgi.pool import Delivery, Pool
+from aiowsgi.wsgi.spool import Spool
+
+logger = logging.getLogger("aiowsgi.bridge")
 
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
 _OVERHEAD = 64
@@ -28,12 +29,6 @@ class ClientDisconnected(ConnectionAbortedError):
     """The client left before it had its answer; the application's iterable is closed."""
 
 
-def _unnamed_file() -> Descriptor:
-    """Return a temporary file without a name, for both sides to hold. Raises OSError."""
-    with TemporaryFile(prefix="aiowsgi-", buffering=0) as file:
-        return Descriptor(os.dup(file.fileno()))
-
-
 # Guarantees:
 #
 # - The loop adds, until the content's end; ``spill`` and ``open`` run in a pool thread, and the loop does not
@@ -44,11 +39,11 @@ def _unnamed_file() -> Descriptor:
 class Inbox:
     """A request's content on its way to ``wsgi.input``: read whole before the application is called."""
 
-    __slots__ = ("_file", "_pieces", "held", "size")
+    __slots__ = ("_pieces", "_spool", "held", "size")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._file: IO[bytes] | None = None
+        self._spool: Spool | None = None
         self.size = 0  # bytes that have come
         self.held = 0  # what those in memory cost, in bytes
 
@@ -60,25 +55,20 @@ class Inbox:
 
     def spill(self) -> None:
         """Move what is in memory to the temporary file. In a pool thread; raises OSError (a full disk)."""
-        if self._file is None:
-            self._file = TemporaryFile(prefix="aiowsgi-")
-        self._file.write(b"".join(self._pieces))
+        if self._spool is None:
+            self._spool = Spool()
+        self._spool.write(b"".join(self._pieces))
         self._pieces.clear()
         self.held = 0
 
     def open(self) -> IO[bytes]:
         """Return the whole content as a file at its start. In a pool thread; raises OSError (a full disk)."""
-        if self._file is None:
+        if self._spool is None:
             return BytesIO(b"".join(self._pieces))
         self.spill()
-        self._file.seek(0)
-        return self._file
-
-    def __del__(self) -> None:
-        # The client left before the application was called, which would have closed it.
-        if self._file is not None:
-            with suppress(OSError):  # what the disk had no room for, it has no room for now
-                self._file.close()
+        file = open(self._spool.detach(), "rb")
+        file.seek(0)
+        return file
 
 
 # Guarantees:
@@ -137,7 +127,7 @@ class Outbox(Delivery):
         self.pieces: deque[Content] = deque()  # that wait to be taken
         self._growth: Lock | None = None
         self._room: Event | None = None
-        self._file: Descriptor | None = None
+        self._file: Spool | None = None
         self._offset = 0
         self._ranges_made = 0
         self._ranges_taken = 0
@@ -218,13 +208,12 @@ class Outbox(Delivery):
             return False
         try:
             if self._file is None:
-                self._file = _unnamed_file()
+                self._file = Spool()
                 self._growth = self._growth or Lock()
-            descriptor, rest, offset = self._file.fileno(), memoryview(data), self._offset
-            while rest:
-                written = os.pwrite(descriptor, rest, offset)
-                rest, offset = rest[written:], offset + written
-        except OSError:
+            self._file.write_at(self._offset, data)
+        except OSError as error:
+            logger.error("the rest of an answer waits in its thread for its client: %s", error)
+            self._file_limit = 0  # and this is told once
             return False
         assert self._growth is not None
         with self._growth:
@@ -238,7 +227,7 @@ class Outbox(Delivery):
             else:
                 self.pieces.append(FileRange(self._file, self._offset, len(data)))
                 self._ranges_made += 1
-        self._offset = offset
+        self._offset += len(data)
         return True
 
     def _wait_for_room(self, seconds: float | None = None) -> bool:
