@@ -1,5 +1,6 @@
 """Settings: what each source may say, which one wins, and what a mistake reads like."""
 
+import math
 import os
 import re
 import tomllib
@@ -72,9 +73,10 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
     )
     assert config.limits == Limits(connections=1, client_connections=2, requests=3)
     assert site(app="a:b", max_connections="auto").limits == Limits()
-    names = ("keep_alive", "head", "transfer", "linger", "graceful")
+    names = ("keep_alive", "head", "transfer", "linger", "graceful", "queue", "request")
     config = site(app="a:b", **{f"{name}_timeout": str(at + 0.5) for at, name in enumerate(names)})
-    assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5)
+    assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5, queue=5.5, request=6.5)
+    assert site(app="a:b", request_timeout="0").timeouts.request == math.inf
     assert site(app="a:b", min_rate="9").timeouts == Timeouts(min_rate=9)
     assert Config().files == Files()
     assert site(app="a:b", charset="", nosniff=False, refused=("*.sql",), spa="yes").files == Files(
@@ -142,6 +144,8 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "min_rate": ("0", "0"),
         "linger_timeout": ("3", "3"),
         "graceful_timeout": ("4", "4"),
+        "queue_timeout": ("5", "5"),
+        "request_timeout": ("0", "0"),
     }
     assert list(given) == [field.name for field in fields(Config)] == list(SETTINGS)
     (tmp_path / "other.toml").write_text("".join(f"{name} = {toml}\n" for name, (_, toml) in given.items()))
@@ -224,6 +228,8 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         min_rate=0,
         linger_timeout=3.0,
         graceful_timeout=4.0,
+        queue_timeout=5.0,
+        request_timeout=0.0,
     )
 
 
@@ -408,6 +414,10 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
         ("max_body", "1.5M"),
         ("max_body", "K"),
         ("head_timeout", "0"),
+        ("queue_timeout", "0"),
+        ("request_timeout", "-1"),
+        ("request_timeout", "inf"),
+        ("request_timeout", "no"),
         ("head_timeout", "-1"),
         ("head_timeout", "nan"),
         ("head_timeout", "inf"),

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event as ThreadEvent
 from typing import IO
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -59,6 +60,11 @@ def assert_set(event: ThreadEvent) -> None:
 async def happens(event: ThreadEvent) -> bool:
     """Wait until a thread sets ``event``."""
     return await asyncio.to_thread(event.wait, WAIT)
+
+
+async def released() -> None:
+    """Let the turn pass in which the pool gives to its threads what was submitted."""
+    await asyncio.sleep(0)
 
 
 async def test_an_answer_keeps_the_connection() -> None:
@@ -646,6 +652,37 @@ async def test_a_full_queue_is_answered_at_once_and_the_connection_kept() -> Non
         await third.receive(b"POST /again ab.")
 
 
+async def test_a_request_that_waits_too_long_for_a_thread_is_answered_and_the_connection_kept() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, timeouts=TIMEOUTS) as server:
+        running, waiting = server.connect(), server.connect()
+        running.send(GET % b"running")
+        assert await happens(gate.entered)
+        waiting.send(GET % b"waiting" + GET % b"again")
+        await released()
+        server.pass_time(31)
+        answer = await waiting.receive(b"</html>\n")
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: 1\r\n" in answer
+        gate.open.set()
+        await running.receive(b"GET /running .")
+        await waiting.receive(b"GET /again .")
+
+
+async def test_a_request_whose_client_left_takes_no_room_in_the_queue() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, limits=Limits(queue=1)) as server:
+        running, leaving, third = server.connect(), server.connect(), server.connect()
+        running.send(GET % b"running")
+        assert await happens(gate.entered)
+        leaving.send(GET % b"leaving")
+        await released()
+        leaving.lose()
+        third.send(GET % b"third")
+        gate.open.set()
+        await third.receive(b"GET /third .")
+
+
 async def test_a_slow_reader_holds_no_thread() -> None:
     body = os.urandom(3_000_000)
     closed = ThreadEvent()
@@ -722,7 +759,7 @@ async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
         disk.set()
         answer = await client.receive(b"d" * 10)
         assert answer.endswith(b"a" * 100_000 + b"b" * 10_000 + b"c" * 100 + b"d" * 10)
-        server.pass_time(10_000)  # for the application
+        server.pass_time(299)  # for the application
         assert not client.transport.aborted
         end.set()
         await client.receive(b"e" * 10)
@@ -932,10 +969,106 @@ async def test_an_application_may_take_its_time() -> None:
         client.send(GET % b"")
         other.send(POST % (b"", 2) + b"a")
         other.send(b"b")
-        server.pass_time(10_000)
+        server.pass_time(299)
         gate.open.set()
         await client.receive(b"GET / .")
         await other.receive(b"POST / ab.")
+
+
+async def test_an_application_that_is_silent_too_long_is_answered_for_and_the_connection_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"hangs" + GET % b"next")
+        assert await happens(gate.entered)
+        server.pass_time(1)
+        server.pass_time(301)
+        assert b"\r\n\r\n" in await client.receive(b"</html>\n")
+        # The next request has the thread that stands in.
+        gate.open.set()
+        await client.receive(b"GET /next .")
+        assert client.state == State.IDLE
+    assert "GET /hangs has got no further for 301 s and is given up" in caplog.text
+
+
+async def test_the_answer_of_an_application_that_was_given_up_is_thrown_away_and_closed() -> None:
+    gate, closed = ThreadEvent(), ThreadEvent()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            assert_set(gate)
+            yield b"too late"
+            yield b"much too late"
+        finally:
+            closed.set()
+
+    with Server(Applied(answering(pieces())), threads=1, timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"hangs")
+        await client.until_true(lambda: list(server.pool.running()))
+        server.pass_time(1)
+        server.pass_time(301)
+        answer = await client.receive(b"</html>\n")
+        assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        gate.set()
+        assert await happens(closed)
+        client.send(b"GET / HTTP/1.1\r\n")
+        server.pass_time(20)
+        assert (await client.closed()).startswith(b"HTTP/1.1 408 ")
+        assert b"too late" not in client.sent
+
+
+async def test_an_answer_that_stops_in_its_middle_is_cut() -> None:
+    gate = ThreadEvent()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"begun"
+        assert_set(gate)
+
+    with Server(Applied(answering(pieces())), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        await client.receive(b"begun\r\n")
+        server.pass_time(299)
+        assert client.state == State.ANSWERING
+        server.pass_time(300)
+        await client.until(lambda: client.lost)
+        assert client.sent == b""  # no chunk that says that this was all
+        gate.set()
+
+
+async def test_an_answer_that_goes_on_is_not_cut() -> None:
+    gate: SimpleQueue[bytes] = SimpleQueue()
+
+    with Server(Applied(answering(iter(gate.get, b""))), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"")
+        for _ in range(5):
+            gate.put(b"more")
+            await client.receive(b"more\r\n")
+            server.pass_time(299)
+        gate.put(b"")
+        await client.receive(b"0\r\n\r\n")
+
+
+async def test_an_application_that_hangs_when_its_client_has_left_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(GET % b"hangs")
+        assert await happens(gate.entered)
+        client.lose()
+        server.pass_time(1)
+        server.pass_time(301)
+        gate.open.set()
+        other = server.connect()
+        other.send(GET % b"other")
+        await other.receive(b"GET /other .")
+    assert "GET /hangs has got no further" in caplog.text
 
 
 async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
@@ -1015,7 +1148,7 @@ async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:
         client.send(GET % b"")
         await client.until_paused()
         client.transport.take(200_000)
-        server.pass_time(10_000)  # for the application
+        server.pass_time(299)  # for the application
         assert not client.transport.aborted
         caught_up.set()
         await client.until_paused()

@@ -7,7 +7,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Self
 
-from aiowsgi.http.messages import FileRange
+from aiowsgi.http.messages import FileRange, HTTPError
 from aiowsgi.wsgi.bridge import Outbox
 from aiowsgi.wsgi.pool import Pool
 
@@ -21,7 +21,7 @@ class TurnedLoop:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._wakes: list[int] = []  # a list, because += on a number is not one step
         self.thread = get_ident()
-        self.pool = Pool(threads, bound, self._calls.put, self._wake)
+        self.pool = Pool(threads, bound, self.soon, self.wake)
 
     def __enter__(self) -> Self:
         return self
@@ -32,7 +32,10 @@ class TurnedLoop:
         closed = self.pool.close(WAIT if error is None else 0.0)
         assert closed or error is not None
 
-    def _wake(self, call: Callable[[], None]) -> None:
+    def soon(self, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+
+    def wake(self, call: Callable[[], None]) -> None:
         self._wakes.append(1)
         self._calls.put(call)
 
@@ -65,6 +68,9 @@ class Receiver:
         self.told = 0
         self.blocked = False  # the client takes nothing
         self.ended = False
+
+    def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
+        raise error
 
     def outbox_ready(self, outbox: Outbox) -> None:
         assert outbox is self.outbox

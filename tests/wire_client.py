@@ -20,6 +20,7 @@ from aiowsgi.server.doors import Doors
 from aiowsgi.server.shared import Shared
 from aiowsgi.site.router import Answer, Handler, Router
 from aiowsgi.wsgi.application import Call
+from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
 
@@ -211,15 +212,18 @@ class Server:
         threads: int = 2,
         log: int | None = None,
         debug: bool = False,
-        make_pool: type[Pool] = Pool,
+        make_pools: tuple[type[CallPool], type[Pool]] = (CallPool, Pool),
         config: Config | None = None,
     ) -> None:
         """``config`` is for what stands between the socket and the connection."""
         self.config = config or Config()
         loop = asyncio.get_running_loop()
         limits, timeouts = limits or Limits(), timeouts or Timeouts()
-        self.pool = make_pool(threads, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        self.disk = make_pool(1, limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        soon, wake = loop.call_soon, loop.call_soon_threadsafe
+        make_calls, make_pool = make_pools
+        self.now = 0.0
+        self.pool = make_calls(threads, limits, timeouts, soon, wake, lambda: self.now)
+        self.disk = make_pool(1, limits.queue, soon, wake)
         access_log = None
         if log is not None:
             access_log = AccessLog(log, self.disk.submit_unbounded, self.disk.hand_over)
@@ -249,9 +253,10 @@ class Server:
 
     def pass_time(self, seconds: float) -> None:
         """Turn the clock forward and look at the deadlines, as the worker does once a second."""
-        self.shared.now += seconds
+        self.now = self.shared.now = self.now + seconds
         for connection in [c for c in self.shared.connections if c.deadline <= self.shared.now]:
             connection.expire()
+        self.pool.sweep()
 
 
 def answering(body: bytes | Iterable[bytes], *fields: tuple[str, str]) -> WSGIApplication:

@@ -23,7 +23,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a connection may stay in a state without progress, in seconds."""
+    """How long what may stay as it is without progress, in seconds; infinity where for ever."""
 
     keep_alive: float = 75.0
     head: float = 20.0
@@ -31,6 +31,8 @@ class Timeouts:
     linger: float = 5.0
     graceful: float = 30.0
     min_rate: int = 240  # bytes per second, over the transfer timeout; 0 is any
+    queue: float = 30.0  # for a thread
+    request: float = 300.0  # that an application may be silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The settings: name, type, default, unit and meaning of each, declared once as a field of Config."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -326,6 +327,18 @@ class Config:
         _TIMEOUTS.graceful,
         "How long running requests may take at the end. As in gunicorn.",
     )
+    queue_timeout: float = _setting(
+        _TIMEOUT,
+        values.SECONDS,
+        _TIMEOUTS.queue,
+        "How long a request may wait for a thread; past it, 503. Half of the 60 s that nginx and others wait.",
+    )
+    request_timeout: float = _setting(
+        _TIMEOUT,
+        values.SECONDS_OR_NONE,
+        _TIMEOUTS.request,
+        "How long an application may be silent; past it, 504, and its stack in the log. Firefox waits no longer.",
+    )
 
     @property
     def tls(self) -> Tls | None:
@@ -367,6 +380,8 @@ class Config:
             linger=self.linger_timeout,
             graceful=self.graceful_timeout,
             min_rate=self.min_rate,
+            queue=self.queue_timeout,
+            request=self.request_timeout or math.inf,
         )
 
 
@@ -406,7 +421,7 @@ def _default_text(kind: Kind, default: Any) -> str:
         return values.size_text(default)
     if kind is values.FLAG:
         return "yes" if default else "no"
-    if kind is values.SECONDS:
+    if kind in (values.SECONDS, values.SECONDS_OR_NONE):
         return f"{default:g}"
     return ", ".join(default) if kind.many else str(default)
 

@@ -83,6 +83,10 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _seconds_or_none(text: str) -> float:
+    return 0.0 if float(text) == 0 else _seconds(text)
+
+
 def _flag(text: str) -> bool:
     return _matched("(true|1|yes)|false|0|no", text.lower())[1] is not None
 
@@ -237,6 +241,13 @@ FORWARDED_FIELDS = Kind(
 WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str), unit="processes")
 SIZE = Kind("SIZE", 'a size in bytes, as in 65536, "64K", "1M" or "1G"', _size, (int, str), unit="bytes")
 SECONDS = Kind("SECONDS", "a number of seconds above 0", _seconds, (int, float), unit="seconds")
+SECONDS_OR_NONE = Kind(
+    "SECONDS",
+    "a number of seconds, or 0 for no limit",
+    _seconds_or_none,
+    (int, float),
+    unit="seconds, or 0: none",
+)
 FLAG = Kind("", "true or false", _flag, (bool,))
 LEVEL = _choice("LEVEL", ("debug", "info", "warning", "error", "critical"))
 LOOPS = ("uvloop", "asyncio") if find_spec("uvloop") else ("asyncio",)

@@ -48,6 +48,11 @@ def bad_request(detail: str) -> HTTPError:
     return HTTPError(400, detail)
 
 
+def overloaded() -> HTTPError:
+    """Return the 503 of a request for which no thread has time."""
+    return HTTPError(503, fields=[("Retry-After", "1")])
+
+
 class Request:
     """A request's head (RFC 9112 sections 2 to 5), checked and decoded once.
 

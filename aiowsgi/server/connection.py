@@ -15,7 +15,7 @@ from functools import partial
 from typing import cast
 
 from aiowsgi.http.framing import CONTINUE, error_response, field_lines, render
-from aiowsgi.http.messages import UNREAD, HTTPError, Request, Response
+from aiowsgi.http.messages import UNREAD, HTTPError, Request, Response, overloaded
 from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.receiving import Receiving
@@ -113,7 +113,10 @@ class Connection(Receiving):
             if self._content is not None:
                 logger.info("%s: the client left in the middle of its content", self._request)
         self._move(LOST)
+        waits = self._outbox is not None and not self._outbox.status
         self._abandon()
+        if waits:
+            shared.pool.drop_gone()
         shared.forget(self)
         self._request, self._buffer = UNREAD, b""
         self._content = self._inbox = self._pending = None
@@ -251,7 +254,17 @@ class Connection(Receiving):
             accepted = shared.disk.submit(Errand(shared.disk, answer.run, done))
         if not accepted:
             self._outbox = None
-            self._respond(shared.error_response(HTTPError(503, fields=[("Retry-After", "1")])))
+            self._respond(shared.error_response(overloaded()))
+
+    def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
+        if outbox is not self._outbox:
+            return
+        self._abandon()
+        if outbox.status:
+            self._broken_off(outbox.status)
+        else:
+            self._respond(self._shared.error_response(error))
+        self._go_on()
 
     def _looked_up(
         self, lookup: Lookup, candidates: Iterator[Candidate], failure: BaseException | None

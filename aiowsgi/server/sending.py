@@ -4,7 +4,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from aiowsgi.http.messages import Content, FileRange
+from aiowsgi.http.messages import Content, FileRange, HTTPError
 from aiowsgi.http.states import State
 from aiowsgi.server.sendfile import HAVE_SENDFILE, FileReader, FileSender
 from aiowsgi.server.shared import Served, Shared
@@ -52,6 +52,10 @@ class Sending(Served):
     @abstractmethod
     def _go_on(self) -> None:
         """Go on behind what was sent, if that was the end of the answer."""
+
+    @abstractmethod
+    def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
+        """Answer in the place of a thread; what has begun already can only be cut."""
 
     def _write(self, data: bytes) -> bool:
         """Give ``data`` to the transport; False where it is closing and nothing more can be sent."""

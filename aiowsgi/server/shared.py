@@ -13,6 +13,7 @@ from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
+from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
 
@@ -61,7 +62,7 @@ class Shared:
     loop: asyncio.AbstractEventLoop
     parser: Parser
     router: Router
-    pool: Pool  # runs applications
+    pool: CallPool  # runs applications
     disk: Pool  # reads and writes files, so that no application keeps one waiting
     limits: Limits
     deadlines: tuple[float, ...]  # seconds, by State

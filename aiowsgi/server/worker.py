@@ -24,6 +24,7 @@ from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import spool
+from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.environ import Environ, server_environ
 from aiowsgi.wsgi.pool import Pool
 
@@ -122,7 +123,9 @@ class Worker:
 
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
         config = self._config
-        pool = Pool(config.threads, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        pool = CallPool(
+            config.threads, config.limits, config.timeouts, loop.call_soon, loop.call_soon_threadsafe
+        )
         stack.callback(_close_pool, pool, "an application")
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(_close_pool, disk, "a look at the disk")
@@ -193,6 +196,7 @@ async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
             except Exception:  # or one connection would take away the deadlines of all others
                 logger.exception("%r could not deal with its deadline", connection)
                 connection.abort()
+        shared.pool.sweep()
 
 
 def _close_spools(disk: Pool) -> None:
@@ -206,7 +210,7 @@ def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event)
         stop.set()
 
 
-def _close_pool(pool: Pool, work: str) -> None:
+def _close_pool(pool: Pool | CallPool, work: str) -> None:
     if not pool.close(1.0):
         logger.warning("%s has not returned; its thread is left behind", work)
 

@@ -17,8 +17,8 @@ from aiowsgi.http.framing import (
 )
 from aiowsgi.http.messages import Content, Field, HTTPError, Request, Response
 from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
+from aiowsgi.wsgi.callpool import Work
 from aiowsgi.wsgi.environ import Environ, FileWrapper, make_environ
-from aiowsgi.wsgi.pool import Job
 from aiowsgi.wsgi.regularfile import RegularFile, regular_file
 from aiowsgi.wsgi.spool import refusal
 
@@ -45,7 +45,7 @@ class ApplicationMistake(Exception):
     """The application did what PEP 3333 does not allow; the message says what it asks for."""
 
 
-class Call(Job):
+class Call(Work):
     """One request, answered by one call of ``application`` in a pool thread.
 
     The handler that chose the application makes it; the connection then gives it the request's content and the
@@ -106,6 +106,20 @@ class Call(Job):
     def put_below(self, prefix: str) -> None:
         """Have the application know that its URLs begin with ``prefix``, which a proxy took off. Before ``run``."""
         self._script_name = prefix + self._script_name
+
+    def __str__(self) -> str:
+        return str(self._request)
+
+    @property
+    def gone(self) -> bool:
+        return self._outbox.gone
+
+    @property
+    def progress(self) -> int | None:
+        return self._outbox.progress
+
+    def give_up(self, error: HTTPError) -> None:
+        self._outbox.give_up(error)
 
     def run(self) -> None:
         """Call the application and send what it gives. In a pool thread."""

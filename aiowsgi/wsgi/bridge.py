@@ -8,8 +8,8 @@ from io import BytesIO
 from threading import Event, Lock
 from typing import IO, Protocol
 
-from aiowsgi.http.messages import Content, FileRange
-from aiowsgi.wsgi.pool import Delivery, Pool
+from aiowsgi.http.messages import Content, FileRange, HTTPError
+from aiowsgi.wsgi.pool import Delivery, WayBack
 from aiowsgi.wsgi.spool import Spool
 
 logger = logging.getLogger("aiowsgi.bridge")
@@ -92,6 +92,9 @@ class Receiver(Protocol):
     def outbox_ready(self, outbox: "Outbox", /) -> None:
         """There is something to take. Called on the loop."""
 
+    def outbox_given_up(self, outbox: "Outbox", error: HTTPError, /) -> None:
+        """Nothing more is to be waited for; ``error`` says why. Called on the loop."""
+
 
 class Outbox(Delivery):
     """An answer's bytes on their way from a pool thread to the connection."""
@@ -118,7 +121,7 @@ class Outbox(Delivery):
         "status",
     )
 
-    def __init__(self, pool: Pool, receiver: Receiver, memory: int, file: int) -> None:
+    def __init__(self, pool: WayBack, receiver: Receiver, memory: int, file: int) -> None:
         """``memory`` and ``file`` are in bytes."""
         self._pool = pool
         self._receiver = receiver
@@ -273,6 +276,16 @@ class Outbox(Delivery):
         # At half of it, so that the thread does not wake up for each piece.
         if room is not None and self._sent - self._taken <= self._memory // 2:
             room.set()
+
+    @property
+    def progress(self) -> int | None:
+        """What grows as the thread gets on; None while the client is too far behind to tell."""
+        return None if self._sent - self._taken > self._memory else self._sent
+
+    def give_up(self, error: HTTPError) -> None:
+        """Have the receiver answer ``error``, or cut what has begun: the thread will not go on, or hangs."""
+        if not (self.gone or self.ended):
+            self._receiver.outbox_given_up(self, error)
 
     def abandon(self) -> None:
         """The client has left: the thread is to know, and not to wait."""

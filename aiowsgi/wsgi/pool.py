@@ -34,9 +34,6 @@ class Delivery(Protocol):
 
 # Guarantees:
 #
-# - A job that ``submit`` accepted is run once, by one thread, in the order of submission. One that is refused
-#   is not run. Only the loop submits.
-# - A job that fails, and even one whose ``failed`` does, ends no thread.
 # - What a thread hands over is delivered once, on the event loop, in the order it was handed over.
 # - One wake-up of the loop serves everything handed over since the last one. None is lost: a thread appends
 #   first and looks at ``_woken`` then, the loop clears ``_woken`` first and takes what the deque holds then; so
@@ -50,7 +47,53 @@ class Delivery(Protocol):
 # Why not run_in_executor: its futures and one wake-up a job cost 25 to 130 µs, this 4.
 
 
-class Pool:
+class WayBack:
+    """The way from any thread back to the event loop."""
+
+    def __init__(self, wake: Callable[[Callable[[], None]], object]) -> None:
+        """``wake`` has the loop call a function in its next turn, from any thread: ``loop.call_soon_threadsafe``."""
+        self._wake = wake
+        self._woken = False
+        self._done: deque[Delivery] = deque()
+
+    def hand_over(self, delivery: Delivery) -> None:
+        """Have the loop call ``delivery.deliver()`` soon. Called from any thread."""
+        self._done.append(delivery)
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake(self._deliver)
+            except RuntimeError:
+                # The loop is closed: the worker has stopped, and there is nobody left to deliver to.
+                logger.debug("an answer came after the event loop had been closed")
+
+    def _deliver(self) -> None:
+        self._woken = False
+        done = self._done
+        for _ in range(len(done)):
+            delivery = done.popleft()
+            try:
+                delivery.deliver()
+            except Exception:
+                logger.exception("%r could not be delivered", delivery)
+
+
+def tell_failure(job: Job, error: BaseException) -> None:
+    """Tell ``job`` what its ``run`` raised; what that raises again goes no further."""
+    try:
+        job.failed(error)
+    except Exception:
+        logger.exception("%r could not deal with its failure", job)
+
+
+# Guarantees:
+#
+# - A job that ``submit`` accepted is run once, by one thread, in the order of submission. One that is refused
+#   is not run. Only the loop submits.
+# - A job that fails, and even one whose ``failed`` does, ends no thread.
+
+
+class Pool(WayBack):
     """``threads`` threads over one queue that holds at most ``bound`` waiting jobs."""
 
     def __init__(
@@ -60,17 +103,12 @@ class Pool:
         soon: Callable[[Callable[[], None]], object],
         wake: Callable[[Callable[[], None]], object],
     ) -> None:
-        """``soon`` has the loop call a function in its next turn: ``loop.call_soon``.
-
-        ``wake`` does the same from any thread: ``loop.call_soon_threadsafe``.
-        """
+        """``soon`` has the loop call a function in its next turn: ``loop.call_soon``."""
+        super().__init__(wake)
         self._soon = soon
         self._bound = bound
-        self._wake = wake
-        self._woken = False
         self._submitted: list[Job] = []  # in this turn of the loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._done: deque[Delivery] = deque()
         # Daemons, so that an application that never returns cannot keep a drained process from ending.
         self._threads = [
             Thread(target=self._work, name=f"aiowsgi-{number}", daemon=True)
@@ -105,17 +143,6 @@ class Pool:
         for job in jobs:
             self._jobs.put(job)
 
-    def hand_over(self, delivery: Delivery) -> None:
-        """Have the loop call ``delivery.deliver()`` soon. Called from any thread."""
-        self._done.append(delivery)
-        if not self._woken:
-            self._woken = True
-            try:
-                self._wake(self._deliver)
-            except RuntimeError:
-                # The loop is closed: the worker has stopped, and there is nobody left to deliver to.
-                logger.debug("an answer came after the event loop had been closed")
-
     def close(self, timeout: float) -> bool:
         """End the threads after the jobs that are queued; False if some still run after ``timeout`` seconds."""
         self._release()
@@ -131,22 +158,6 @@ class Pool:
             try:
                 job.run()
             except BaseException as error:  # noqa: BLE001 - the edge of the thread
-                self._tell(job, error)
+                tell_failure(job, error)
             # A thread that waits for its next job must not keep the last one's request and answer alive.
             del job
-
-    def _tell(self, job: Job, error: BaseException) -> None:
-        try:
-            job.failed(error)
-        except Exception:
-            logger.exception("%r could not deal with its failure", job)
-
-    def _deliver(self) -> None:
-        self._woken = False
-        done = self._done
-        for _ in range(len(done)):
-            delivery = done.popleft()
-            try:
-                delivery.deliver()
-            except Exception:
-                logger.exception("%r could not be delivered", delivery)

@@ -24,7 +24,7 @@ from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import State
-from tests.fuzz.cranked import CrankedLoop, CrankedPool, cranked
+from tests.fuzz.cranked import CrankedCallPool, CrankedLoop, CrankedPool, cranked
 from tests.fuzz.script import Step, read_script
 from tests.fuzz.site import Handled, Planned, Site
 from tests.reading import STATUSES, Message, read, read_by_h11
@@ -97,7 +97,9 @@ class _Scene:
     def __init__(self, loop: CrankedLoop, limits: Limits) -> None:
         self._loop = loop
         site = Site(self._whose)
-        self.server = Server(site, limits=limits, timeouts=_TIMEOUTS, make_pool=CrankedPool)
+        self.server = Server(
+            site, limits=limits, timeouts=_TIMEOUTS, make_pools=(CrankedCallPool, CrankedPool)
+        )
         self.peers = [_Peer(self.server.connect(), limits), _Peer(self.server.connect(), limits)]
         self._seconds = 0.0
         self._at = 0  # which of them is meant
@@ -148,7 +150,7 @@ class _Scene:
 
     def _work(self, name: str) -> bool:
         pool = getattr(self.server, name)
-        assert isinstance(pool, CrankedPool)
+        assert isinstance(pool, CrankedCallPool | CrankedPool)
         return pool.work()
 
     def come_to_rest(self) -> None:

@@ -10,6 +10,8 @@ from contextvars import Context
 from functools import partial
 from typing import TypeVarTuple
 
+from aiowsgi.config import Limits, Timeouts
+from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.pool import Job, Pool
 
 Arguments = TypeVarTuple("Arguments")
@@ -84,9 +86,34 @@ class CrankedPool(Pool):
         """Do the next job; False where there is none."""
         if not self._queue:
             return False
-        job = self._queue.popleft()
-        try:
-            job.run()
-        except Exception as error:  # noqa: BLE001 - as in a thread of the pool
-            job.failed(error)
+        _do(self._queue.popleft())
         return True
+
+
+class CrankedCallPool(CallPool):
+    """Makes a call when it is told to, in the place of a thread."""
+
+    def __init__(
+        self,
+        threads: int,
+        limits: Limits,
+        timeouts: Timeouts,
+        soon: Callable[[Callable[[], None]], object],
+        wake: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(0, limits, timeouts, soon, wake, clock)
+
+    def work(self) -> bool:
+        """Make the next call; False where there is none."""
+        if not self._waiting:
+            return False
+        _do(self._waiting.popleft())
+        return True
+
+
+def _do(job: Job) -> None:
+    try:
+        job.run()
+    except Exception as error:  # noqa: BLE001 - as in a thread of a pool
+        job.failed(error)

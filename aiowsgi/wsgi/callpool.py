@@ -1,0 +1,285 @@
+"""The threads that run applications: which call is run, which is given up, and what becomes of a thread that hangs."""
+
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from time import monotonic
+from traceback import StackSummary
+
+from aiowsgi.config import Limits, Timeouts
+from aiowsgi.http.messages import HTTPError, overloaded
+from aiowsgi.wsgi.pool import Delivery, Job, WayBack, tell_failure
+from aiowsgi.wsgi.stacks import stack_of, stack_text
+
+logger = logging.getLogger("aiowsgi.pool")
+
+# A queue that has not been empty for as long as a call may wait will not be soon. What is waited then is waited by
+# all, for nothing: it is cut to this part, as CoDel does with packets (RFC 8289). At twice the load that the threads
+# can carry, first come, first served alone has every call that is run wait for all of the time it may; so it is
+# half of the calls that are run either way, after 48 ms instead of 498 where 500 are allowed.
+HURRY = 0.1
+
+
+class Work(Job):
+    """One call of an application."""
+
+    __slots__ = ("since",)
+
+    since: float  # when it was queued, in seconds of the pool's clock; only the pool sets and reads it
+
+    @property
+    @abstractmethod
+    def gone(self) -> bool:
+        """Whether nobody waits for its answer any more."""
+
+    @property
+    @abstractmethod
+    def progress(self) -> int | None:
+        """What changes as it gets on; None while it is the client that has to get on. Read on the loop."""
+
+    @abstractmethod
+    def give_up(self, error: HTTPError) -> None:
+        """Have ``error`` answered in its place, as it was not run, or hangs. Called on the loop."""
+
+
+class _GivenUp(Delivery):
+    """Takes a call that is given up to the loop."""
+
+    __slots__ = ("_call", "_error", "_pool")
+
+    def __init__(self, pool: "CallPool", call: Work, error: HTTPError) -> None:
+        self._pool = pool
+        self._call = call
+        self._error = error
+
+    def deliver(self) -> None:
+        self._pool.refused += self._error.status == 503
+        self._call.give_up(self._error)
+
+
+class _Post:
+    """A thread, what it runs, and what was last seen of that."""
+
+    __slots__ = ("call", "left", "moved", "progress", "seen", "thread")
+
+    thread: Thread
+
+    def __init__(self) -> None:
+        self.call: Work | None = None  # that is running; set by the thread
+        self.left: Work | None = None  # that it was left to itself with: behind that it goes
+        # Of the last sweep, so that a call itself need not look at the clock.
+        self.seen: Work | None = None  # the call that ran
+        self.progress: int | None = None  # how far it had got
+        self.moved = 0.0  # when it was first seen there
+
+
+# Guarantees:
+#
+# - A call that ``submit`` accepted is run once, or given up once, and never both but for one that hangs. Calls begin
+#   in the order of submission. One that is refused is neither.
+# - Each call in ``_waiting`` has a token in ``_tokens``, put there behind it. A call that the loop takes out leaves
+#   its token, and whoever gets that finds another call or none. So no call waits while a thread does.
+# - The loop takes a call out by ``deque.remove``, a thread by ``popleft``: one of the two gets it.
+# - No call is run that has waited longer than the queue timeout, but for the last of a queue, which may have waited
+#   longer by the second from sweep to sweep, as none waits on for longer. So no thread idles while a call waits.
+# - At most twice ``threads`` threads are alive. ``sweep`` starts one for each that hangs, and a thread that hung goes
+#   when its call comes back, so that there are ``threads`` again. A thread may find out one call late that it goes.
+# - A call that fails, and even one whose ``failed`` does, ends no thread.
+
+
+class CallPool(WayBack):
+    """``threads`` threads, and as many to stand in for those that hang, over one bounded queue.
+
+    ``refused`` counts the calls that were not run since the last sweep.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        limits: Limits,
+        timeouts: Timeouts,
+        soon: Callable[[Callable[[], None]], object],
+        wake: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """``soon`` has the loop call a function in its next turn, ``clock`` tells seconds."""
+        super().__init__(wake)
+        self._soon = soon
+        self._clock = clock
+        self._threads = threads
+        self._bound = limits.queue
+        self._longest = timeouts.queue
+        self._timeout = timeouts.request
+        self.refused = 0
+        self._submitted: list[Work] = []  # in this turn of the loop
+        self._waiting: deque[Work] = deque()
+        self._tokens: SimpleQueue[bool] = SimpleQueue()  # False: there is no more to do
+        self._emptied = clock()  # when the queue was last seen empty
+        self._patience = self._longest  # how long a call may have waited at the moment
+        self._started = 0
+        self._posts: list[_Post] = []
+        self._telling: list[Thread] = []  # that log where others hang
+        for _ in range(threads):
+            self._start()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls have not begun."""
+        return len(self._waiting) + len(self._submitted)
+
+    def submit(self, call: Work) -> bool:
+        """Queue ``call``; False where the queue is full."""
+        submitted = self._submitted
+        if len(self._waiting) + len(submitted) >= self._bound:
+            self.refused += 1
+            return False
+        if not submitted:
+            self._soon(self._release)
+        submitted.append(call)
+        return True
+
+    def drop_gone(self) -> None:
+        """Let go of calls nobody waits for: whoever comes and leaves again takes no room from others."""
+        waiting = self._waiting
+        for call in waiting.copy():
+            if call.gone:
+                with suppress(ValueError):  # a thread has taken it
+                    waiting.remove(call)
+
+    def sweep(self) -> bool:
+        """Give up what has waited or hung too long; return whether threads are missing, and there is no spare.
+
+        To be called once a second, on the loop.
+        """
+        now = self._clock()
+        self._refuse_late(now)
+        for post in self._posts:
+            if self._hangs(post, now):
+                self._leave(post, now)
+        if self.refused:
+            logger.warning("%d requests were answered 503: no thread had time for them", self.refused)
+            self.refused = 0
+        return not self._fill()
+
+    def running(self) -> Iterator[str]:
+        """Yield, for each call that runs, what it is, for how long it has run, and where it is. Reads source files."""
+        now = self._clock()
+        for post in self._posts:
+            call = post.call
+            if call is not None:
+                seconds = now - post.moved if call is post.seen else 0.0
+                stack = stack_text(self._stack(post))
+                yield f"{call} has got no further for {seconds:.0f} s, in {post.thread.name}:\n{stack}"
+
+    def close(self, timeout: float) -> bool:
+        """End the threads after the calls that are queued; False if some still run after ``timeout`` seconds."""
+        self._release()
+        for _ in self._posts:
+            self._tokens.put(False)
+        end = monotonic() + timeout
+        for thread in (*(post.thread for post in self._posts), *self._telling):
+            thread.join(max(0.0, end - monotonic()))
+        return not any(post.thread.is_alive() for post in self._posts)
+
+    # The queue.
+
+    def _release(self) -> None:
+        calls, self._submitted = self._submitted, []
+        waiting, put, now = self._waiting, self._tokens.put, self._clock()
+        if not waiting:
+            self._emptied = now
+        standing = now - self._emptied >= self._longest
+        self._patience = self._longest * HURRY if standing else self._longest
+        for call in calls:
+            call.since = now
+            waiting.append(call)
+            put(True)
+
+    def _refuse_late(self, now: float) -> None:
+        """Give up calls in the place of threads that all have something else to do."""
+        waiting = self._waiting
+        with suppress(IndexError, ValueError):  # there is none, or a thread has taken it
+            while now - (call := waiting[0]).since > (self._patience if len(waiting) > 1 else self._longest):
+                waiting.remove(call)
+                self.hand_over(_GivenUp(self, call, overloaded()))
+
+    # The threads.
+
+    def _start(self) -> None:
+        """Start one more thread. Raises RuntimeError where the system has none."""
+        post = _Post()
+        self._started += 1
+        # A daemon, so that an application that never returns cannot keep a drained process from ending.
+        post.thread = Thread(target=self._work, args=(post,), name=f"aiowsgi-{self._started}", daemon=True)
+        post.thread.start()
+        self._posts.append(post)
+
+    def _work(self, post: _Post) -> None:
+        get, waiting = self._tokens.get, self._waiting
+        while get():
+            try:
+                call = waiting.popleft()
+            except IndexError:  # the loop has taken it out
+                continue
+            # The newest is not looked at: it is run, but for one that the sweep has found too old.
+            if waiting and self._clock() - call.since > self._patience:
+                self.hand_over(_GivenUp(self, call, overloaded()))
+            else:
+                post.call = call
+                try:
+                    call.run()
+                except BaseException as error:  # noqa: BLE001 - the edge of the thread
+                    tell_failure(call, error)
+                post.call = None
+                if post.left is not None:
+                    logger.warning("%s has come back; nobody waits for it any more", call)
+                    return
+            # A thread that waits for its next call must not keep the last one's request and answer alive.
+            del call
+
+    def _hangs(self, post: _Post, now: float) -> bool:
+        call = post.call
+        if call is None or call is post.left:
+            post.seen = None
+            return False
+        progress = call.progress
+        if call is not post.seen or progress is None or progress != post.progress:
+            post.seen, post.progress, post.moved = call, progress, now
+        return now - post.moved >= self._timeout
+
+    def _leave(self, post: _Post, now: float) -> None:
+        """Give up the call of a thread that hangs, and tell where it does."""
+        post.left = call = post.seen
+        assert call is not None
+        self.hand_over(_GivenUp(self, call, HTTPError(504)))
+        told = call, now - post.moved, post.thread.name, self._stack(post)
+        # By a thread, since the lines of a stack are read from source files.
+        thread = Thread(target=_tell, args=told, name="aiowsgi-stack", daemon=True)
+        with suppress(RuntimeError):  # the system has no more threads, as ``_fill`` will tell
+            thread.start()
+            self._telling.append(thread)
+
+    def _stack(self, post: _Post) -> StackSummary:
+        return stack_of(post.thread, self._work.__code__)
+
+    def _fill(self) -> bool:
+        """Have as many threads at work as there should be; False where that would be too many with those that hang."""
+        self._posts = [post for post in self._posts if post.thread.is_alive()]
+        self._telling = [thread for thread in self._telling if thread.is_alive()]
+        missing = self._threads - sum(post.left is None for post in self._posts)
+        try:
+            while missing > 0 and len(self._posts) < 2 * self._threads:
+                self._start()
+                missing -= 1
+        except RuntimeError as error:
+            logger.error("no thread in the place of one that hangs: %s", error)
+        return missing <= 0
+
+
+def _tell(call: Work, seconds: float, name: str, stack: StackSummary) -> None:
+    text = "%s has got no further for %.0f s and is given up; its thread, %s, is left to itself in\n%s"
+    logger.error(text, call, seconds, name, stack_text(stack))
