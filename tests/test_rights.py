@@ -148,7 +148,9 @@ def serve(project: Path, *arguments: str, before: str = "") -> tuple[int, str]:
     # What is imported before may be out of reach behind it: Python may be installed in a home folder.
     code = f"import encodings.idna, os, sys; from aiowsgi.cli import main; {before}sys.exit(main())"
     command = [sys.executable, "-c", code, "serve", "app", "--bind", "127.0.0.1:0", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # Without coverage, which could not write down what it has seen once the rights are gone, and would say so.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = {**inherited, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )

@@ -1,5 +1,6 @@
 """TLS from end to end: real sockets, and as clients a TLS of the test's own, openssl, curl and httpx."""
 
+import ssl
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -245,7 +246,7 @@ def test_what_is_no_record_ends_the_connection(loop: str, authority: Authority, 
 def test_tls_1_2_and_later(authority: Authority, pair: Pair) -> None:
     with serving(facts, **pair.settings()) as server:
         context = authority.trusted()
-        context.maximum_version = context.maximum_version.TLSv1_2
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
         with SecurePeer(server.server_address, context) as peer:
             assert told_facts(peer.get("/").content)["SSL_PROTOCOL"] == "TLSv1.2"
         said = s_client(server, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
