@@ -443,7 +443,7 @@ def test_a_started_server_answers_and_all_its_processes_end(tmp_path: Path, core
         assert held.read(1) == b""  # the end of the file: no process holds it
 
 
-@pytest.mark.parametrize("server", FULL_SERVERS[1:], ids=lambda server: server.name)
+@pytest.mark.parametrize("server", FULL_SERVERS, ids=lambda server: server.name)
 def test_each_server_with_tls_answers_with_our_certificate(server: Server, tmp_path: Path, core: int) -> None:
     if not server.installed() or shutil.which("openssl") is None:
         pytest.skip("it is not installed, or openssl is not")

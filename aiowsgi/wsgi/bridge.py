@@ -18,8 +18,8 @@ logger = logging.getLogger("aiowsgi.bridge")
 _OVERHEAD = 64
 
 # Seconds that a thread waits for a client to take some of a full memory, before it goes on into a file. One that takes
-# it sooner reads a hundred megabytes a second, and a file would cost twice what its answer does. It is not much for the
-# thread: once for each time that the client has fallen behind.
+# half of it sooner reads fifty megabytes a second, and a file would cost twice what its answer does. It is not much
+# for the thread: once for each time that the client has fallen behind.
 PATIENCE = 0.01
 
 _HAVE_PWRITE = hasattr(os, "pwrite")  # Windows has none: there a slow client keeps its thread waiting
