@@ -129,10 +129,10 @@ class Silent(Served):
 
     asked = 0
 
-    def __init__(self, connections: set[Served]) -> None:
+    def __init__(self, connections: dict[Served, None]) -> None:
         self.deadline = 0.0
         self._connections = connections
-        connections.add(self)
+        connections[self] = None
 
     def idles(self) -> bool:
         Silent.asked += 1
@@ -143,7 +143,7 @@ class Silent(Served):
     def look(self) -> None: ...
 
     def drain(self) -> None:
-        self._connections.discard(self)
+        self._connections.pop(self, None)
 
     def abort(self) -> None: ...
 
@@ -154,7 +154,7 @@ async def test_idle_connections_are_looked_for_once_in_a_sweep() -> None:
         await crowd.open()
         for _ in range(100):
             Silent(server.shared.connections)
-        server.shared.now = 1.0
+        server.shared.turn(1.0)
         for _ in range(50):
             await crowd.come()
             crowd.admission._consider()

@@ -33,7 +33,7 @@ async def test_the_client_is_who_the_proxy_says(data: bytes, client: tuple[str, 
             answers.append(await proxy.receive(b"."))
             proxy.send(GET)  # and stays it
             answers.append(await proxy.receive(b"."))
-            server.shared.connections.remove(proxy.connection)
+            server.shared.connections.pop(proxy.connection)
             assert not server.shared.connections  # the preface is none of them any more
     for answer in answers:
         assert answer.endswith(f"\r\n\r\n{address} {port}.".encode())

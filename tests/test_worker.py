@@ -168,7 +168,7 @@ async def test_a_connection_that_fails_at_its_deadline_takes_away_nobody_elses(
     monkeypatch.setattr("aiowsgi.server.worker.SWEEP", 0.001)
     with Server() as server:
         failing, other = Expiring(2, fails=True), Expiring(2)
-        server.shared.connections = {failing, other}
+        server.shared.connections = dict.fromkeys((failing, other))
         sweep = asyncio.create_task(sweep_deadlines(server.shared))
         async with asyncio.timeout(WAIT):
             await failing.done.wait()

@@ -253,7 +253,8 @@ class Server:
 
     def pass_time(self, seconds: float) -> None:
         """Turn the clock forward and look at the deadlines, as the worker does once a second."""
-        self.now = self.shared.now = self.now + seconds
+        self.now += seconds
+        self.shared.turn(self.now)
         for connection in [c for c in self.shared.connections if c.deadline <= self.shared.now]:
             connection.expire()
         self.pool.sweep()

@@ -77,7 +77,7 @@ class Connection(Receiving):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
-        self._shared.connections.add(self)
+        self._shared.connections[self] = None
 
     def data_received(self, data: bytes) -> None:
         if self.state > HEAD and self._receives():

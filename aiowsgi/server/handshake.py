@@ -88,7 +88,7 @@ class Handshake(Served):
         self._failed = False  # the client is told so, and what it still sends is thrown away
         self._secure: ssl.SSLObject | None = None  # from when it is known which name is meant
         shared = secured.shared
-        self.deadline = shared.now + shared.deadlines[State.HEAD]
+        self.deadline = shared.due[State.HEAD]
 
     def __repr__(self) -> str:
         return f"<Handshake with {self._raw.get_extra_info('peername')}>"
@@ -98,7 +98,7 @@ class Handshake(Served):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes.
         self._raw = cast(asyncio.Transport, transport)
-        self._secured.shared.connections.add(self)
+        self._secured.shared.connections[self] = None
 
     def data_received(self, data: bytes) -> None:
         if self._failed or self._raw.is_closing():
@@ -166,7 +166,7 @@ class Handshake(Served):
         self._raw.write_eof()
         self._raw.resume_reading()
         shared = self._secured.shared
-        self.deadline = shared.now + shared.deadlines[State.CLOSING]
+        self.deadline = shared.due[State.CLOSING]
 
     def _flush(self) -> None:
         if self._outgoing.pending:

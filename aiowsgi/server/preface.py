@@ -28,14 +28,14 @@ class Preface(Served):
         self._proxies = proxies
         self._serve = serve
         self._buffer = b""  # never more than the longest header and one read
-        self.deadline = shared.now + shared.deadlines[State.HEAD]
+        self.deadline = shared.due[State.HEAD]
 
     def __repr__(self) -> str:
         return f"<Preface of {self._peer()}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._shared.connections.add(self)
+        self._shared.connections[self] = None
         name = transport.get_extra_info("peername")
         if not self._proxies.trusts(name[0] if isinstance(name, tuple) else ""):
             self._refuse("it is none of --trusted-proxies")

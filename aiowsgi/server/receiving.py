@@ -27,7 +27,7 @@ class Receiving(Sending):
         self._content: ContentReader | None = None  # of the request, until its content's end
         self._inbox: Inbox | None = None
         self.state = State.IDLE
-        self.deadline = shared.now + shared.deadlines[State.IDLE]
+        self.deadline = shared.due[State.IDLE]
 
     @abstractmethod
     def _received(self) -> None:
@@ -40,7 +40,7 @@ class Receiving(Sending):
     def _move(self, event: Event) -> None:
         shared = self._shared
         self.state = state = after(self.state, event)
-        self.deadline = shared.now + shared.deadlines[state]
+        self.deadline = shared.due[state]
 
     def _receives(self) -> bool:
         """Tell whether what comes is content; while a file is the early answer, it waits in the buffer."""

@@ -71,18 +71,28 @@ class Shared:
     debug: bool
     https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
+    due: tuple[float, ...] = ()  # the deadlines that are set now, by State: one number for many connections
     draining: bool = False
     # Set when a draining worker has lost its last connection.
     drained: asyncio.Event = field(default_factory=asyncio.Event)
-    connections: set[Served] = field(default_factory=set)
+    # The keys of a dict, which takes half of a set's memory.
+    connections: dict[Served, None] = field(default_factory=dict)
     # Those of them that have too much to answer to read on.
     unread: set[Served] = field(default_factory=set)
     # What is to be called when one has ended, while nobody is accepted.
     room: Callable[[], None] | None = None
 
+    def __post_init__(self) -> None:
+        self.turn(self.now)
+
+    def turn(self, now: float) -> None:
+        """Have the time be ``now``, in seconds of the loop's clock."""
+        self.now = now
+        self.due = tuple(now + seconds for seconds in self.deadlines)
+
     def forget(self, connection: Served) -> None:
         """Take note that ``connection`` has ended, or that another protocol goes on with it."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self.unread.discard(connection)
         if self.draining and not self.connections:
             self.drained.set()

@@ -184,7 +184,8 @@ async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
     """Look at every connection's deadline once a second: no timer for each; and have ``others`` look, too."""
     while True:
         await asyncio.sleep(SWEEP)
-        now = shared.now = shared.loop.time()
+        now = shared.loop.time()
+        shared.turn(now)
         for connection in list(shared.unread):
             connection.look()
         for look in others:
