@@ -35,7 +35,7 @@ def name_in_hello(data: bytes) -> str | None:
                 return ""
             message += record
             size = int.from_bytes(message[1:4], "big")
-            if message[:1] != bytes([_CLIENT_HELLO]) or size > LONGEST_HELLO:
+            if message and (message[0] != _CLIENT_HELLO or size > LONGEST_HELLO):
                 return ""
             if len(message) >= 4 + size:
                 return _name_of(message[4 : 4 + size])

@@ -1,0 +1,100 @@
+"""From http to https: where a redirect leads, and who is told to come by https from now on."""
+
+import pytest
+
+from aiowsgi.config import Limits
+from aiowsgi.http.framing import Head, render
+from aiowsgi.http.messages import Request, Response
+from aiowsgi.http.parser import Parser
+from aiowsgi.site.https import Https
+from aiowsgi.wsgi.environ import Environ, server_environ
+
+
+def request(target: str = "/", host: str | None = "example.org", method: str = "GET") -> Request:
+    lines = [f"{method} {target} HTTP/1.{0 if host is None else 1}"]
+    lines += [] if host is None else [f"Host: {host}"]
+    found = Parser(Limits()).head("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1"))
+    assert found is not None
+    return found[0]
+
+
+def plain(port: str = "80", name: str = "this.example") -> Environ:
+    return server_environ(name, port, "http", False)
+
+
+def location(response: Response | None) -> str:
+    assert response is not None
+    return response.fields.decode("latin-1").removeprefix("Location: ").removesuffix("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/", "/"),
+        ("/a%20b/%2e%2e/c?d=%C3%A9&e", "/a%20b/%2e%2e/c?d=%C3%A9&e"),
+        ("//evil.example/", "//evil.example/"),
+        ("http://example.org/x?y", "/x?y"),
+    ],
+)
+def test_path_and_query_are_kept(target: str, expected: str) -> None:
+    assert location(Https(None, "443").redirect(request(target), plain())) == "https://example.org" + expected
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "https", "expected"),
+    [
+        ("example.org", "80", "443", "example.org"),
+        ("example.org:80", "80", "443", "example.org"),
+        ("example.org", "80", "8443", "example.org:8443"),
+        ("example.org:8080", "8080", "8443", "example.org:8443"),
+        ("[2001:db8::1]:8080", "8080", "8443", "[2001:db8::1]:8443"),
+        # The client has come to the standard port, and somebody has led it to another one.
+        ("example.org", "8080", "8443", "example.org"),
+        (None, "80", "443", "this.example"),
+        (None, "8080", "8443", "this.example:8443"),
+    ],
+)
+def test_the_host_is_kept_and_the_port_is_that_of_https(
+    host: str | None, port: str, https: str, expected: str
+) -> None:
+    assert location(Https(None, https).redirect(request(host=host), plain(port))) == f"https://{expected}/"
+
+
+def test_a_server_name_that_is_an_address_has_brackets() -> None:
+    response = Https(None, "443").redirect(request(host=None), plain(name="::1"))
+    assert location(response) == "https://[::1]/"
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 301), ("HEAD", 301), ("POST", 308), ("DELETE", 308)])
+def test_the_method_is_kept(method: str, status: int) -> None:
+    response = Https(None, "443").redirect(request(method=method), plain())
+    assert response is not None
+    assert response.status == status
+
+
+def test_challenges_of_certificate_authorities_are_answered_as_they_are() -> None:
+    https = Https(None, "443")
+    assert https.redirect(request("/.well-known/acme-challenge/a-B_9"), plain()) is None
+    for path in ("", "a/b", "../x", "%2e%2e/x", "a%00"):
+        assert https.redirect(request(f"/.well-known/acme-challenge/{path}"), plain()) is not None
+
+
+def test_only_https_is_told_to_be_kept_to() -> None:
+    https = Https("max-age=60", None)
+    by_tls, by_plain = request(), request()
+    assert https.redirect(by_tls, server_environ("a", "443", "https", False)) is None
+    assert https.redirect(by_plain, plain()) is None
+    line = b"\r\nStrict-Transport-Security: max-age=60\r\n"
+    head = Head("200 OK", [])
+    assert head.render(by_tls, 1, True)[0].count(line) == 1
+    assert head.render(by_plain, 1, True)[0].count(line) == 0
+    assert render(Response(404), by_tls, True)[0].count(line) == 1
+    assert render(Response(404), by_plain, True)[0].count(line) == 0
+
+
+def test_what_the_application_says_of_it_counts() -> None:
+    by_tls = request()
+    Https("max-age=60", None).redirect(by_tls, server_environ("a", "443", "https", False))
+    data, _, _ = Head("200 OK", [("strict-transport-security", "max-age=0")]).render(by_tls, 1, True)
+    assert data.lower().count(b"strict-transport-security") == 1
+    assert b"max-age=0" in data
