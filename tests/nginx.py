@@ -1,4 +1,4 @@
-"""A real nginx, from Debian, over a folder: the measure for static files."""
+"""A real nginx, from Debian: over a folder, as the measure for static files, and in front of a server."""
 
 import shutil
 import subprocess
@@ -29,6 +29,7 @@ http {{
     charset_types text/html text/plain text/css;
     server_tokens off;
     sendfile on;
+    {http}
     server {{
         listen unix:{socket};
         root {root};
@@ -39,14 +40,17 @@ http {{
 
 
 @contextmanager
-def running_nginx(root: Path, folder: Path, more: str = "") -> Iterator[str]:
-    """Serve ``root``; ``folder`` is for what nginx writes, ``more`` belongs to its server block. Yields the socket."""
+def running_nginx(root: Path, folder: Path, more: str = "", http: str = "") -> Iterator[str]:
+    """Serve ``root``; ``folder`` is for what nginx writes, ``more`` belongs to its server block. Yields the socket.
+
+    ``http`` belongs to the block around it.
+    """
     assert NGINX is not None
     folder.mkdir()
     socket = folder / "socket"
     # Run by root, it would become a user who may not read the tester's folders.
     user = "user root;" if folder.stat().st_uid == 0 else ""
-    text = _CONFIGURATION.format(user=user, folder=folder, socket=socket, root=root, more=more)
+    text = _CONFIGURATION.format(user=user, folder=folder, socket=socket, root=root, more=more, http=http)
     (folder / "nginx.conf").write_text(text)
     command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)

@@ -156,7 +156,12 @@ class Message(NamedTuple):
     def keep_alive(self) -> bool:
         """Whether another request may follow (RFC 9112 section 9.3)."""
         options = re.split(r"[ \t]*,[ \t]*", self.fields.get("HTTP_CONNECTION", "").lower())
-        return "close" not in options and (self.version == "HTTP/1.1" or "keep-alive" in options)
+        upgrades = self.fields.get("HTTP_UPGRADE", "").lower() not in ("", "h2c")
+        return (
+            "close" not in options
+            and not upgrades
+            and (self.version == "HTTP/1.1" or "keep-alive" in options)
+        )
 
 
 def read_by_h11(data: bytes) -> tuple[list[Message], bytes]:

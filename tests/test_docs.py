@@ -17,6 +17,7 @@ PACKAGE = ROOT / "aiowsgi"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+SECURITY = ROOT / "docs" / "security.md"
 # What these pages say of options, they say of aiowsgi's.
 MANUAL = [README, *ROOT.glob("docs/*.md")]
 
@@ -121,6 +122,20 @@ def test_tests_that_are_named_exist(page: Path) -> None:
     for path in ROOT.glob("tests/test_*.py"):
         known.update(re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.MULTILINE))
     assert set(re.findall(r"\btest_\w+", page.read_text("utf-8"))) <= known
+
+
+def test_each_promise_names_its_tests_by_their_files() -> None:
+    promises = re.findall(
+        r"^\| (?!promise |---)(.+?) \| ([^|]+) \|$", SECURITY.read_text("utf-8"), re.MULTILINE
+    )
+    assert len(promises) > 20
+    for promise, named in promises:
+        tests = re.findall(r"`(tests/test_\w+\.py)::(test_\w+)`", named)
+        assert tests, promise
+        for file, name in tests:
+            assert re.search(rf"^(?:async )?def {name}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE), (
+                name
+            )
 
 
 @every_page

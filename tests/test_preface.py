@@ -2,6 +2,7 @@
 
 import logging
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from aiowsgi.config import Config, Timeouts
 from aiowsgi.http.proxyprotocol import LONGEST_V2
 from aiowsgi.http.states import State
+from tests.authority import Authority
 from tests.server import RunningServer
 from tests.test_proxyprotocol import HEADERS, REFUSED, tcp4, v2
 from tests.thread_server import LOOPS, Peer, get, serving
@@ -195,3 +197,23 @@ def test_a_unix_socket_is_a_proxys_if_it_is_said_so(loop: str, tmp_path: Path) -
         with Peer(path) as peer:
             peer.send(b"GET / HTTP/1.0" + os.linesep.encode() * 2)
             assert ended(peer)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
+def test_tls_comes_behind_it(loop: str, header: bytes, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    settings: dict[str, Any] = dict(authority.issue("server", "localhost").settings())
+    settings |= {"trusted_proxies": ["127.0.0.1"], "proxy_protocol": True}
+    names = ("REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme")
+    with serving(tells(*names), loop=loop, **settings) as server:
+        with Peer(server.server_address) as peer:
+            peer.send(header)
+            with authority.trusted().wrap_socket(peer.socket, server_hostname="localhost") as peer.socket:
+                for _ in range(2):
+                    assert peer.get("/x").content == b"192.0.2.9 4711 https."
+        with Peer(server.server_address) as peer:
+            peer.send(header + GET)  # without TLS
+            assert peer.answer().status == 400
+        with Peer(server.server_address) as peer, pytest.raises((ConnectionError, ssl.SSLError)):
+            authority.trusted().wrap_socket(peer.socket, server_hostname="localhost")  # and without a header

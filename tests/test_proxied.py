@@ -3,14 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiowsgi.config import Config
+from aiowsgi.config import Config, Limits
 from aiowsgi.server.connection import Connection
 from aiowsgi.server.proxied import ProxiedConnection
+from tests.authority import Authority
+from tests.server import RunningServer
 from tests.thread_server import LOOPS, Peer, get, serving
 from tests.wire_client import Applied, Gate, Server, echo, tells
 
@@ -187,3 +190,51 @@ def test_the_prefix_stands_before_that_of_a_mount_and_in_redirects(tmp_path: Pat
     with serving(tells("SCRIPT_NAME"), **mounts) as server, Peer(server.server_address) as peer:
         peer.send(ask("/files/sub"))
         assert peer.answer().fields["location"] == "/files/sub/"
+
+
+# With other settings.
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_proxy_may_have_as_many_connections_as_it_likes(loop: str) -> None:
+    settings: dict[str, Any] = {
+        "loop": loop,
+        "max_connections_per_client": 2,
+        "trusted_proxies": ["127.0.0.1"],
+    }
+    with serving(echo, **settings) as server, ExitStack() as stack:
+        for _ in range(5):
+            assert stack.enter_context(Peer(server.server_address)).get("/x").status == 200
+        for _ in range(2):
+            other = stack.enter_context(Peer(server.server_address, source="127.0.0.2"))
+            assert other.get("/x").status == 200
+        with Peer(server.server_address, source="127.0.0.2") as refused, pytest.raises(ConnectionError):
+            refused.get("/x")
+
+
+async def test_the_bound_of_requests_holds_for_proxies_too() -> None:
+    with Server(Applied(echo), config=CONFIG, limits=Limits(requests=2)) as server:
+        for peer in (PROXY, STRANGER):
+            client = server.connect(peer)
+            client.send(get("/1") + get("/2") + get("/3"))
+            answers = await client.closed()
+            assert answers.count(b"HTTP/1.1 200 ") == 2
+            assert answers.count(b"Connection: close") == 1
+
+
+def test_who_came_to_the_proxy_by_https_is_not_led_there_again(tmp_path: Path) -> None:
+    pair = Authority(tmp_path / "authority").issue("server", "localhost")
+    command = [
+        *("tests.wire_client:echo", "--bind", "127.0.0.1:0", "--bind", "tls:127.0.0.1:0", "--redirect-https"),
+        *("--hsts", "60", "--certificate", str(pair.certificate), "--key", str(pair.key)),
+        *("--trusted-proxies", "127.0.0.1"),
+    ]
+    with RunningServer(*command) as server, Peer(("127.0.0.1", server.port)) as peer:
+        peer.send(get("/x", "X-Forwarded-Proto: https"))
+        answer = peer.answer()
+        assert (answer.status, answer.fields["strict-transport-security"]) == (200, "max-age=60")
+        peer.send(get("/x?y", "X-Forwarded-Proto: http", "X-Forwarded-Prefix: /shop"))
+        answer = peer.answer()
+        assert answer.status == 301
+        assert answer.fields["location"].startswith("https://a")
+        assert answer.fields["location"].endswith("/shop/x?y")

@@ -62,7 +62,8 @@ written_chunks = _contents.flatmap(_chunked)
 
 def _keep_alive(fields: dict[str, str], version: str) -> bool:
     options = re.split(r"[ \t]*,[ \t]*", fields.get("HTTP_CONNECTION", "").lower())
-    return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
+    upgrades = fields.get("HTTP_UPGRADE", "").lower() not in ("", "h2c")
+    return "close" not in options and not upgrades and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
 @st.composite

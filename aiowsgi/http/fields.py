@@ -21,6 +21,22 @@ SECRET = re.compile(
 # Fields by which a proxy tells of its client. X-Forwarded-User, say, is whom it has let in.
 is_proxy_field = re.compile(r"forwarded|x-forwarded-.*|x-real-ip", re.IGNORECASE).fullmatch
 
+# Fields that Connection may not name, for whoever hands the request on would take them out: what says where a message
+# ends and whom it is for, what is for all recipients (RFC 9110 section 7.6.1), and what proxies say.
+END_TO_END = frozenset(
+    (
+        *(
+            "authorization",
+            "cache-control",
+            "content-encoding",
+            "content-length",
+            "content-range",
+            "content-type",
+        ),
+        *("cookie", "expect", "host", "max-forwards", "range", "trailer", "transfer-encoding"),
+    )
+)
+
 _is_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~%-]+)(?::([0-9]{0,5}))?").fullmatch
 _is_percent_encoded = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*").fullmatch
 

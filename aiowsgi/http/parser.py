@@ -17,7 +17,7 @@ import h11
 
 from aiowsgi.config import Limits
 from aiowsgi.http.chunked import LONGEST_LINE, ChunkedContent
-from aiowsgi.http.fields import FIELD_LINE, TOKEN, is_host, tokens
+from aiowsgi.http.fields import END_TO_END, FIELD_LINE, TOKEN, is_host, is_proxy_field, tokens
 from aiowsgi.http.lines import (
     FORMS,
     Dropped,
@@ -56,10 +56,13 @@ def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _persists(version: str, connection: str | None) -> bool:
-    """Tell whether the client lets the connection persist (RFC 9112 section 9.3)."""
+    """Tell whether the client lets the connection persist (RFC 9112 section 9.3). Raises HTTPError 400."""
     if connection is None:
         return version == "HTTP/1.1"
     options = tokens(connection)
+    for option in options:
+        if option in END_TO_END or is_proxy_field(option):
+            raise bad_request("Connection names a field that is not for one connection only.")
     if "close" in options:
         return False
     return version == "HTTP/1.1" or "keep-alive" in options
@@ -261,6 +264,10 @@ class Parser:
         self._complete(request, fields)
         if chunked:
             request.content_length = Request.UNKNOWN
+        if fields.get("HTTP_UPGRADE", "").lower() not in ("", "h2c"):
+            # It is not accepted, and so it means nothing (RFC 9110 section 7.8). But a proxy that takes any answer for
+            # a consent would hand on, unread, whatever its client sends then. What HTTP/2 begins with is no request.
+            request.keep_alive = False
         if not request.has_content:
             return request, None, size
         content = ChunkedContent(self._limits.head) if chunked else CountedContent(request.content_length)

@@ -364,7 +364,10 @@ class Connection(Receiving):
 
     def _ends(self) -> bool:
         """Tell whether the client has said, with a request that came whole, that it sends no more."""
-        return self._request is not UNREAD and not self._request.keep_alive and self._content is None
+        request = self._request
+        if request is UNREAD or request.keep_alive or "HTTP_UPGRADE" in request.fields:
+            return False
+        return self._content is None
 
     def _close(self) -> None:
         self._begin_closing()
