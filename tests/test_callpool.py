@@ -271,7 +271,8 @@ def test_a_call_that_hangs_is_given_up_and_its_stack_logged(caplog: pytest.LogCa
     told, back = sorted(caplog.messages, key=len, reverse=True)
     first, *stack = told.splitlines()
     assert first == (
-        "GET /report?year=all has got no further for 301 s and is given up; its thread, aiowsgi-1, is left to itself in"
+        "GET /report?year=all has got no further for 301 s and is given up; "
+        "its thread, aiowsgi-call-1, is left to itself in"
     )
     assert any(re.search(r"test_callpool.py.*in wait_in_the_application", line) for line in stack)
     assert back == "GET /report?year=all has come back; nobody waits for it any more"
@@ -348,7 +349,7 @@ def test_past_twice_its_threads_it_asks_for_help_until_one_comes_back() -> None:
         assert loop.sweep(600)
         other = Held()
         loop.hold(other)  # the last one that works
-        assert loop.sweep(601)
+        assert not loop.sweep(601)  # it has asked
         waiting = Call()
         loop.submit(waiting)
         assert hung[0].thread is not None
@@ -356,6 +357,10 @@ def test_past_twice_its_threads_it_asks_for_help_until_one_comes_back() -> None:
         hung[0].thread.join(WAIT)
         assert not loop.sweep(602)
         assert waiting.done.wait(WAIT)
+        again = Held()
+        loop.hold(again)
+        assert loop.sweep(902)
+        again.open.set()
         for held in (*hung, other):
             held.open.set()
 
@@ -366,7 +371,7 @@ def test_it_tells_what_runs_and_where() -> None:
         loop.hold(held)
         loop.now = 12
         [told] = loop.calls.running()
-        assert told.startswith("GET /slow has got no further for 12 s, in aiowsgi-")
+        assert told.startswith("GET /slow has got no further for 12 s, in aiowsgi-call-")
         assert "in wait_in_the_application" in told
         held.open.set()
 

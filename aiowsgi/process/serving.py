@@ -140,7 +140,8 @@ def _serve(
             report.failed(f"{before}{newline}aiowsgi: {line}")
         else:
             worker = Worker(config, opened.listeners, router, opened.access_log, opened.certificates)
-            worker.run(report.ready, life, signals=life is not None)
+            supervised = life is not None
+            worker.run(report.ready, life, supervised, report.replace if supervised else None)
 
 
 def _run_alone(work: Work, started: Callable[[], None]) -> int:

@@ -65,14 +65,21 @@ class Worker:
         self._stop: asyncio.Event | None = None
         self._stopping = False
 
-    def run(self, ready: Callable[[], None], life: int | None = None, signals: bool = False) -> None:
+    def run(
+        self,
+        ready: Callable[[], None],
+        life: int | None = None,
+        signals: bool = False,
+        replace: Callable[[str], None] | None = None,
+    ) -> None:
         """Serve until stopped, then drain; blocks.
 
         ``ready`` is called once connections are accepted. ``life`` is a descriptor whose end of file begins the
-        draining, as SIGTERM does with ``signals``.
+        draining, as SIGTERM does with ``signals``. ``replace``, where there is a supervisor, asks it for another
+        process in the place of this one, and is told why.
         """
         with asyncio.Runner(loop_factory=_LOOPS[self._config.loop]) as runner:
-            runner.run(self._serve(ready, life, signals))
+            runner.run(self._serve(ready, life, signals, replace))
 
     def stop(self) -> None:
         """Begin to drain. From any thread."""
@@ -81,7 +88,13 @@ class Worker:
         if loop is not None and stop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 
-    async def _serve(self, ready: Callable[[], None], life: int | None, signals: bool) -> None:
+    async def _serve(
+        self,
+        ready: Callable[[], None],
+        life: int | None,
+        signals: bool,
+        replace: Callable[[str], None] | None,
+    ) -> None:
         loop = self._loop = asyncio.get_running_loop()
         stop = self._stop = asyncio.Event()
         if self._stopping:
@@ -100,7 +113,11 @@ class Worker:
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )
-            sweeps: list[Callable[[], None]] = [admission.sweep, partial(_close_spools, shared.disk)]
+            sweeps: list[Callable[[], None]] = [
+                admission.sweep,
+                partial(_look_at_calls, shared.pool, replace),
+                partial(_close_spools, shared.disk),
+            ]
             if self._certificates is not None:
                 sweeps.append(partial(self._certificates.look, shared.disk))
             sweep = loop.create_task(_sweep(shared, *sweeps))
@@ -126,9 +143,9 @@ class Worker:
         pool = CallPool(
             config.threads, config.limits, config.timeouts, loop.call_soon, loop.call_soon_threadsafe
         )
-        stack.callback(_close_pool, pool, "an application")
+        stack.callback(_close_calls, pool)
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        stack.callback(_close_pool, disk, "a look at the disk")
+        stack.callback(_close_disk, disk)
         log = None
         if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
@@ -197,7 +214,11 @@ async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
             except Exception:  # or one connection would take away the deadlines of all others
                 logger.exception("%r could not deal with its deadline", connection)
                 connection.abort()
-        shared.pool.sweep()
+
+
+def _look_at_calls(pool: CallPool, replace: Callable[[str], None] | None) -> None:
+    if pool.sweep() and replace is not None:
+        replace("too many of its threads hang")
 
 
 def _close_spools(disk: Pool) -> None:
@@ -211,9 +232,15 @@ def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event)
         stop.set()
 
 
-def _close_pool(pool: Pool | CallPool, work: str) -> None:
+def _close_calls(pool: CallPool) -> None:
     if not pool.close(1.0):
-        logger.warning("%s has not returned; its thread is left behind", work)
+        for told in pool.running():
+            logger.warning("a thread is left behind: %s", told)
+
+
+def _close_disk(disk: Pool) -> None:
+    if not disk.close(1.0):
+        logger.warning("a look at the disk has not returned; its thread is left behind")
 
 
 def _finish_log(writer: Pool, log: AccessLog) -> None:

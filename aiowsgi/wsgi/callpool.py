@@ -122,6 +122,7 @@ class CallPool(WayBack):
         self._patience = self._longest  # how long a call may have waited at the moment
         self._started = 0
         self._posts: list[_Post] = []
+        self._short = False  # of threads, as of the last sweep
         self._telling: list[Thread] = []  # that log where others hang
         for _ in range(threads):
             self._start()
@@ -151,9 +152,9 @@ class CallPool(WayBack):
                     waiting.remove(call)
 
     def sweep(self) -> bool:
-        """Give up what has waited or hung too long; return whether threads are missing, and there is no spare.
+        """Give up what has waited or hung too long. To be called once a second, on the loop.
 
-        To be called once a second, on the loop.
+        Returns whether so many hang since now that not all threads are there, though as many as may be stand in.
         """
         now = self._clock()
         self._refuse_late(now)
@@ -163,7 +164,10 @@ class CallPool(WayBack):
         if self.refused:
             logger.warning("%d requests were answered 503: no thread had time for them", self.refused)
             self.refused = 0
-        return not self._fill()
+        was_short, self._short = self._short, not self._fill()
+        if self._short and not was_short:
+            logger.error("so many threads hang that no more can stand in for them")
+        return self._short and not was_short
 
     def running(self) -> Iterator[str]:
         """Yield, for each call that runs, what it is, for how long it has run, and where it is. Reads source files."""
@@ -214,7 +218,9 @@ class CallPool(WayBack):
         post = _Post()
         self._started += 1
         # A daemon, so that an application that never returns cannot keep a drained process from ending.
-        post.thread = Thread(target=self._work, args=(post,), name=f"aiowsgi-{self._started}", daemon=True)
+        post.thread = Thread(
+            target=self._work, args=(post,), name=f"aiowsgi-call-{self._started}", daemon=True
+        )
         post.thread.start()
         self._posts.append(post)
 
