@@ -1,8 +1,10 @@
 """Handshakes and their transport over a wire in memory, with a clock that tests turn: bounds, turns and deadlines."""
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
+from threading import Event as ThreadEvent
 from typing import Any, cast
 
 import pytest
@@ -47,6 +49,7 @@ class Wire(asyncio.Transport):
         self.high = ROOM
         self.reading = True
         self.ended = False
+        self.gone = False  # the client has reset the connection, and nobody has looked yet
         self.closed = False
         self.lost = False
         self.changed = asyncio.Event()
@@ -87,6 +90,8 @@ class Wire(asyncio.Transport):
         self.changed.set()
 
     def write_eof(self) -> None:
+        if self.gone:
+            raise OSError(errno.ENOTCONN, "as asyncio's transports tell it")
         self.ended = True
         self.changed.set()
 
@@ -256,6 +261,36 @@ async def test_handshakes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0)
     assert seen == [0, 1, 2]  # others have the loop between any two of them
     assert done == [0, 1, 2]
+
+
+async def test_a_step_that_fails_takes_away_nobodys_turn() -> None:
+    loop, failed = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda loop, context: failed.append(context["exception"]))
+    turns, done = Turns(loop), ThreadEvent()
+    turns.take(lambda: [][0])
+    turns.take(done.set)
+    async with asyncio.timeout(WAIT):
+        while not done.is_set():
+            await asyncio.sleep(0)
+    assert [type(error) for error in failed] == [IndexError]
+    turns.take(done.clear)
+    async with asyncio.timeout(WAIT):
+        while done.is_set():
+            await asyncio.sleep(0)
+
+
+async def test_a_client_that_fails_and_is_gone_stops_no_handshake(
+    authority: Authority, certificates: Certificates
+) -> None:
+    with Server() as server:
+        gone, other = (connect(server, certificates, authority) for _ in range(2))
+        gone.wire.gone = True
+        gone.send_raw(b"\x16\x03\x01\x00\x05" + bytes(5))
+        await gone.until(lambda: gone.wire.reading)
+        await other.shake_hands()
+        for client in (gone, other):
+            client.wire.abort()
+            await client.turns(lambda client=client: client.wire.lost)  # type: ignore[misc]
 
 
 async def test_what_waits_for_its_turn_is_not_read(authority: Authority, certificates: Certificates) -> None:

@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol, cast
@@ -45,13 +46,20 @@ class Turns:
     def _work(self) -> None:
         end = monotonic() + SHARE
         waiting = self._waiting
-        while waiting:
-            waiting[0]()
-            waiting.popleft()  # not before: who takes a turn meanwhile finds that there is work under way
-            if monotonic() >= end:
-                break
-        if waiting:
-            self._loop.call_soon(self._work)
+        try:
+            while waiting:
+                self._call(waiting[0])
+                if monotonic() >= end:
+                    break
+        finally:  # or one step that fails would be the last of this worker
+            if waiting:
+                self._loop.call_soon(self._work)
+
+    def _call(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        finally:
+            self._waiting.popleft()  # not before: who takes a turn meanwhile finds that there is work under way
 
 
 class Connect(Protocol):
@@ -163,7 +171,9 @@ class Handshake(Served):
         """Say what is wrong, and wait for a moment: a close while the client still sends may destroy what was said."""
         self._failed = True
         self._flush()
-        self._raw.write_eof()
+        # asyncio tells here that the client is gone; what is read next tells it, too.
+        with suppress(OSError):
+            self._raw.write_eof()
         self._raw.resume_reading()
         shared = self._secured.shared
         self.deadline = shared.due[State.CLOSING]

@@ -286,6 +286,7 @@ class SecureTransport(asyncio.Protocol):
                 self._secure.unwrap()
             self._flush()
         if self._ending is Ending.HALF:
-            self._raw.write_eof()
+            with suppress(OSError):  # the client is gone, which what is read next tells, too
+                self._raw.write_eof()
         else:
             self._raw.close()
