@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -144,6 +146,20 @@ def test_no_connection_is_dropped_for_a_new_certificate(authority: Authority, re
             with SecurePeer(address, authority.trusted()) as new:
                 assert new.certificate() == der(renewed) != before
             assert old.get("/").content == b"GET / ."
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up rights")
+def test_a_reload_reads_what_only_root_may_read(authority: Authority, renewed: Pair, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    arguments = ["--certificate", str(renewed.certificate), "--key", str(renewed.key), "--user", "nobody"]
+    with RunningServer("tests.wire_client:echo", "--bind", "tls:127.0.0.1:0", *arguments) as server:
+        server.until(f"{renewed.certificate}: not to be seen by this user")
+        renewed.replace(authority.issue("new", "localhost"))
+        os.kill(server.pid, signal.SIGHUP)
+        server.until("certificates have changed")
+        server.until("reloaded")
+        with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
+            assert peer.certificate() == der(renewed)
 
 
 # What cannot be used.

@@ -1,5 +1,8 @@
 """From http to https: where a redirect leads, and who is told to come by https from now on."""
 
+import ssl
+from pathlib import Path
+
 import pytest
 
 from aiowsgi.config import Limits
@@ -8,6 +11,10 @@ from aiowsgi.http.messages import Request, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.site.https import Https
 from aiowsgi.wsgi.environ import Environ, server_environ
+from tests.authority import Authority
+from tests.secure_client import SecurePeer
+from tests.server import RunningServer
+from tests.thread_server import Peer
 
 
 def request(target: str = "/", host: str | None = "example.org", method: str = "GET") -> Request:
@@ -98,3 +105,25 @@ def test_what_the_application_says_of_it_counts() -> None:
     data, _, _ = Head("200 OK", [("strict-transport-security", "max-age=0")]).render(by_tls, 1, True)
     assert data.lower().count(b"strict-transport-security") == 1
     assert b"max-age=0" in data
+
+
+def test_a_server_that_leads_to_https_serves_challenges(tmp_path: Path) -> None:
+    pair = Authority(tmp_path / "authority").issue("localhost", "localhost")
+    challenges = tmp_path / "acme" / ".well-known" / "acme-challenge"
+    challenges.mkdir(parents=True)
+    (challenges / "token").write_text("proof")
+    arguments = ["--bind", "127.0.0.1:0", "--bind", "tls:127.0.0.1:0", "--redirect-https", "--hsts", "60"]
+    arguments += ["--certificate", str(pair.certificate), "--key", str(pair.key)]
+    arguments += ["--static", f"/.well-known={challenges.parent}"]
+    with RunningServer("tests.wire_client:echo", *arguments) as server:
+        port = server.until(r"listening on https://127.0.0.1:(\d+)")[1]
+        with Peer(("127.0.0.1", server.port)) as peer:
+            assert peer.get("/.well-known/acme-challenge/token").content == b"proof"
+            peer.send(b"POST /a?b HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 1\r\n\r\nx")
+            answer = peer.answer()
+            assert (answer.status, answer.fields["location"]) == (308, f"https://localhost:{port}/a?b")
+            assert "strict-transport-security" not in answer.fields
+        context = ssl.create_default_context(cafile=str(tmp_path / "authority" / "authority.pem"))
+        with SecurePeer(("127.0.0.1", int(port)), context) as secure:
+            for path in ("/", "/.well-known/none", "/.well-known/acme-challenge/token"):
+                assert secure.get(path).fields["strict-transport-security"] == "max-age=60"

@@ -191,7 +191,7 @@ class Config:
         _TLS,
         values.STRICT,
         None,
-        "Strict-Transport-Security of all answers by TLS, so that browsers come by https alone from then on. None by"
+        "Strict-Transport-Security of answers by https, so that browsers come by https alone from then on. None by"
         " default, because it cannot be taken back; 31536000, a year, is what preload lists ask for.",
     )
 

@@ -130,6 +130,8 @@ def _serve(
 ) -> None:
     with _logging_in_a_thread():
         try:
+            if opened.certificates is not None:
+                opened.certificates.read_again()  # perhaps for the last time, where keys are root's alone
             if opened.rights is not None:
                 opened.rights.take()
             router = build_router(config, application)

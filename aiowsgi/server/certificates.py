@@ -61,12 +61,19 @@ class Certificates:
         self._tls = tls
         self._read = self._seen = _stamps(tls)  # of the last reading, and as they were a look ago
         self._looking = False
+        self._told = ""  # the last thing that was said of a look in vain
         self.contexts = read_contexts(tls)
 
     @property
     def verifies(self) -> bool:
         """Whether clients are asked for a certificate."""
         return self._tls.client_certificates != "none"
+
+    def read_again(self) -> None:
+        """Read the files now, if they have changed: in a process that has just begun, before it has an event loop."""
+        look = _Look(self._tls, self._read, None)
+        look.run()
+        self._looked(look, None)
 
     def look(self, disk: Pool) -> None:
         """Have a thread look whether the files have changed, and read them if so. On the loop."""
@@ -81,7 +88,13 @@ class Certificates:
             logger.error("certificates could not be looked at", exc_info=failure)
             return
         self._seen = look.stamps
-        if look.error is not None:
+        if look.hidden:
+            if self._told != look.hidden:
+                self._told = look.hidden
+                logger.warning(
+                    "%s: not to be seen by this user, so that a change counts from a reload on", look.hidden
+                )
+        elif look.error is not None:
             self._read = look.stamps
             logger.error("%s; the certificates of before are used on", look.error)
         elif look.contexts is not None:
@@ -93,18 +106,24 @@ class Certificates:
 class _Look:
     """One look at the files, in a thread; what it finds is the loop's when ``run`` has returned."""
 
-    def __init__(self, tls: Tls, read: _Stamps, seen: _Stamps) -> None:
+    def __init__(self, tls: Tls, read: _Stamps, seen: _Stamps | None) -> None:
+        """``read`` are the stamps of what was read, ``seen`` those of a look ago; None has no look waited for."""
         self._tls = tls
         self._before = read
         self._seen = seen
         self.stamps = read
         self.contexts: Contexts | None = None
         self.error: CertificateError | None = None
+        self.hidden = ""  # the file that this process may not even look at
 
     def run(self) -> None:
-        self.stamps = _stamps(self._tls)
+        try:
+            self.stamps = _stamps(self._tls)
+        except PermissionError as error:
+            self.hidden = str(error.filename)
+            return
         # A certificate and its key do not change at once: they are read when they were the same for two looks.
-        if self.stamps != self._before and self.stamps == self._seen:
+        if self.stamps != self._before and self._seen in (None, self.stamps):
             try:
                 self.contexts = read_contexts(self._tls)
             except CertificateError as error:
@@ -118,6 +137,8 @@ def _stamps(tls: Tls) -> _Stamps:
 def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)
+    except PermissionError:
+        raise
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
