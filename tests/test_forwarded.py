@@ -3,7 +3,10 @@
 from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aiowsgi.http.fields import is_host
 from aiowsgi.http.forwarded import MOST_HOPS, Origin, Proxies, drops_of_proxies
 
 PROXIES = Proxies(["10.0.0.0/8", "2001:db8:1::/48"])
@@ -232,6 +235,58 @@ def test_an_application_that_reads_the_fields_itself_finds_what_was_believed() -
         "HTTP_X_FORWARDED_PORT": "443",
         "HTTP_X_FORWARDED_USER": "me",
     }
+
+
+_PIECES = [
+    *(
+        "10.0.0.1",
+        "192.0.2.1",
+        "[::1]:80",
+        "::1",
+        "for=",
+        ",",
+        ";",
+        '"',
+        "\\",
+        "proto=",
+        "https",
+        "host=",
+        "a.b:80",
+    ),
+    *(
+        "/x",
+        "//",
+        "..",
+        "%2f",
+        "%",
+        "_h",
+        "unknown",
+        " ",
+        "\t",
+        "\xff",
+        "=",
+        "by=",
+        ":",
+        "[",
+        "]",
+        "1",
+        "443",
+    ),
+]
+_texts = st.lists(st.sampled_from(_PIECES), max_size=9).map("".join)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["x_for", "x_proto", "x_host", "x_port", "x_prefix", "forwarded"]), _texts
+    )
+)
+def test_what_is_left_says_the_same_again(fields: dict[str, str]) -> None:
+    found = origin(**fields)
+    again = PROXIES.origin(found.fields, found.environ.get("wsgi.url_scheme", "http"))
+    assert (again.fields, again.client, again.prefix) == (found.fields, found.client, found.prefix)
+    assert is_host(found.fields["HTTP_HOST"])
+    assert not found.prefix.startswith("//")
 
 
 # Which fields are read, and how much of them.
