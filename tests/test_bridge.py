@@ -158,6 +158,45 @@ def test_a_ready_file_is_put_with_its_end_behind_it(tmp_path: Path) -> None:
         assert receiver.outbox.keep_alive
 
 
+def test_what_waits_is_taken_in_runs_of_so_many_bytes_and_pieces_and_up_to_a_file() -> None:
+    with TurnedLoop() as loop, open(__file__, "rb") as file:
+        outbox = Receiver(loop.pool).outbox
+        large = b"x" * (bridge.RUN // 2)
+        outbox.put(
+            [large] * 3 + [b"."] * (bridge.RUN_PIECES + 1) + [FileRange(file, 0, 1), b"!"], keep_alive=True
+        )
+
+        def run() -> list[bytes]:
+            piece = outbox.take()
+            assert isinstance(piece, bytes)
+            return outbox.take_run(piece)
+
+        assert run() == [large] * 2
+        assert run() == [large] + [b"."] * (bridge.RUN_PIECES - 1)
+        assert run() == [b"."] * 2
+        assert isinstance(outbox.take(), FileRange)
+        assert run() == [b"!"]
+
+
+def test_a_large_chunk_is_not_copied_and_costs_what_it_is() -> None:
+    with TurnedLoop() as loop:
+        receiver = Receiver(loop.pool, memory=1000)
+        data = b"x" * 999
+        receiver.outbox.send_chunk(b"3e7\r\n", data)
+        loop.turn()
+        assert receiver.pieces == [b"3e7\r\n", data, b"\r\n"]
+        assert receiver.pieces[1] is data
+        receiver.blocked = True
+        receiver.outbox.send_chunk(b"3e7\r\n", data)
+        receiver.outbox.send_chunk(b"3e7\r\n", data)  # goes on in the file
+        receiver.take_all()
+        assert receiver.ranges == 1
+        assert receiver.data == (b"3e7\r\n" + data + b"\r\n") * 3
+        receiver.outbox.abandon()
+        with pytest.raises(ClientDisconnected):
+            receiver.outbox.send_chunk(b"3e7\r\n", data)
+
+
 # Outbox: the temporary file
 
 

@@ -1104,8 +1104,9 @@ async def test_an_answer_has_to_be_taken_at_the_least_rate_however_it_drips() ->
 
 async def test_a_client_that_catches_up_now_and_then_is_too_slow_all_the_same() -> None:
     """Each time the transport has room for more of a long answer is no new beginning."""
-    pieces = (b"x" * 70_000 for _ in range(100))
-    with Server(Applied(answering(pieces)), timeouts=Timeouts(transfer=60, min_rate=10_000)) as server:
+    pieces = (b"x" * 280_000 for _ in range(10))  # each of them by itself as much as is written at once
+    timeouts, limits = Timeouts(transfer=60, min_rate=40_000), Limits(response_memory=4 * 1024 * 1024)
+    with Server(Applied(answering(pieces)), timeouts=timeouts, limits=limits) as server:
         client = server.connect()
         client.transport.blocked = True
         client.send(GET % b"")

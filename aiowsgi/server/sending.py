@@ -160,11 +160,13 @@ class Sending(Served):
             if isinstance(piece, FileRange):
                 self._send_file(piece, outbox)
                 return
-            self._sent += len(piece)
-            transport.write(piece)
-            if not ended:
+            if outbox.pieces:
+                self._write_run(outbox.take_run(piece), outbox)
+            else:
+                self._sent += len(piece)
+                transport.write(piece)
                 outbox.took(piece)
-            elif not (outbox.pieces or self._write_paused):
+            if ended and not (outbox.pieces or self._write_paused):
                 break
         else:
             return
@@ -174,6 +176,12 @@ class Sending(Served):
                 self._broken_off(outbox.status)
             else:
                 self._answered(outbox.status, outbox.keep_alive)
+
+    def _write_run(self, run: list[bytes], outbox: Outbox) -> None:
+        self._sent += sum(map(len, run))
+        self._transport.writelines(run)
+        for piece in run:
+            outbox.took(piece)
 
     def _send_file(self, file_range: FileRange, outbox: Outbox) -> None:
         """Send a part of a file, behind all that was written before it."""

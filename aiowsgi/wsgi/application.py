@@ -30,6 +30,9 @@ Write = Callable[[bytes], None]
 # Bytes of a file up to which it costs less to read it than to send it by itself.
 SMALL_FILE = 64 * 1024
 
+# Bytes of a piece from which on it takes longer to copy it than to send what stands around it by itself.
+LARGE_CHUNK = 16 * 1024
+
 # Names of hop-by-hop fields that an application sent and that were left out, each warned of once.
 _warned: set[str] = set()
 
@@ -219,7 +222,10 @@ class Call(Work):
         elif self._left is not None:
             self._send_counted(b"", data)
         elif not self._complete:
-            self._outbox.send(chunk(data) if self._chunked else data)
+            if self._chunked and len(data) >= LARGE_CHUNK:
+                self._outbox.send_chunk(b"%x\r\n" % len(data), data)
+            else:
+                self._outbox.send(chunk(data) if self._chunked else data)
 
     # How its result becomes bytes.
 
