@@ -503,6 +503,30 @@ async def test_an_iterable_is_closed_when_the_client_leaves() -> None:
         assert await happens(closed)
 
 
+async def test_an_answer_in_many_pieces_leaves_others_their_turn() -> None:
+    made = ThreadEvent()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        yield from [b"x"] * 8000
+        made.set()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return pieces()
+
+    with Server(Applied(application)) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        assert await happens(made)
+        client.transport.blocked = False
+        client.transport.take(200_000)
+        assert not client.sent.endswith(b"0\r\n\r\n")
+        answer = await client.receive(b"0\r\n\r\n")
+        assert answer.count(b"1\r\nx\r\n") == 8000
+
+
 async def test_a_waiting_job_of_a_client_that_left_is_not_run() -> None:
     gate = Gate()
     with Server(Applied(gate), threads=1) as server:

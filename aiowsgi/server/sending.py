@@ -13,6 +13,9 @@ from aiowsgi.wsgi.bridge import Outbox
 
 NEVER = float("inf")
 
+# How often a connection writes to its transport in one turn of the loop.
+_WRITES = range(64)
+
 
 class Sending(Served):
     """The half of a connection that writes; the other half, Connection, says what comes behind an answer."""
@@ -151,8 +154,10 @@ class Sending(Served):
         """Write what the Outbox has, as long as the transport takes it."""
         outbox, transport = self._outbox, self._transport
         assert outbox is not None
-        # Looked at for each piece: asyncio's transport finds out while it writes that the client is gone.
-        while not self._write_paused and not transport.is_closing():
+        for _ in _WRITES:
+            # Looked at each time: asyncio's transport finds out while it writes that the client is gone.
+            if self._write_paused or transport.is_closing():
+                return
             ended = outbox.ended  # looked at before the pieces: the thread sets it behind the last one
             piece = outbox.take()
             if piece is None:
@@ -169,13 +174,15 @@ class Sending(Served):
             if ended and not (outbox.pieces or self._write_paused):
                 break
         else:
+            # A thread may make pieces as fast as a client takes them: the others have their turn.
+            self._shared.loop.call_soon(self.outbox_ready, outbox)
             return
-        if ended:
+        if ended and outbox.cut:
             self._outbox = None
-            if outbox.cut:
-                self._broken_off(outbox.status)
-            else:
-                self._answered(outbox.status, outbox.keep_alive)
+            self._broken_off(outbox.status)
+        elif ended:
+            self._outbox = None
+            self._answered(outbox.status, outbox.keep_alive)
 
     def _write_run(self, run: list[bytes], outbox: Outbox) -> None:
         self._sent += sum(map(len, run))
