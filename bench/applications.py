@@ -1,5 +1,6 @@
 """The smallest applications there are: what a request costs here, the server costs."""
 
+import time
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -25,6 +26,12 @@ def hello_or_mebibyte(environ: WSGIEnvironment, start_response: StartResponse) -
     headers = [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(MEBIBYTE)))]
     start_response("200 OK", headers)
     return [MEBIBYTE]
+
+
+def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer the same after ten milliseconds, in which it waits, as for a database."""
+    time.sleep(0.01)
+    return hello(environ, start_response)
 
 
 def upload(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

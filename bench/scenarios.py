@@ -12,6 +12,7 @@ from bench.crowd import HEADS, READERS, UPLOADS
 from bench.idle import Idle
 from bench.load import BROWSER
 from bench.loads import LargeFile, Load, SmallFile, Wrk
+from bench.overload import IN_TIME, Overload
 from bench.reading import Readers
 from bench.servers import FILE_SERVERS, FULL_SERVERS, WSGI_SERVERS, Server, Site, file_site
 from bench.uploads import Uploads
@@ -37,6 +38,7 @@ class Scenario:
 
 _HELLO = Site("bench.applications:hello", b"Hello, world!")
 _HELLO_OR_MEBIBYTE = Site("bench.applications:hello_or_mebibyte", b"Hello, world!")
+_SLOW = Site("bench.applications:slow", b"Hello, world!", options=("--queue-timeout", str(IN_TIME)))
 _UPLOAD = Site("bench.applications:upload", b"0")
 _STREAM = Site("bench.applications:stream", bytes(LARGE))  # the system gives no memory for zeros nobody reads
 _FLASK = Site("bench.flask_json:app", b'{"message":"Hello, world!"}\n')
@@ -101,6 +103,14 @@ SCENARIOS = (
         SlowCrowd("/mebibyte", MEBIBYTE),
         "wrk's sixteen connections ask as fast as they are answered, first alone, then beside the slow ones. One of "
         "these that is answered, closed or starved before its time makes the figures invalid.",
+    ),
+    Scenario(
+        "overload",
+        "Twice the requests that four threads can answer, of 10 ms each",
+        _SLOW,
+        Overload(),
+        f"An answer that comes after more than {IN_TIME:g} s is not a good one. aiowsgi is told so, by "
+        "--queue-timeout; the others have no such setting.",
     ),
     Scenario(
         "static-13b",

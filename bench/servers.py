@@ -38,6 +38,7 @@ class Site:
     folder: Path = SHOWN_FOLDER
     workers: int = 1
     tls: bool = False
+    options: tuple[str, ...] = ()  # further ones of aiowsgi's
 
     @property
     def certificate(self) -> str:
@@ -117,7 +118,7 @@ class OnGunicorn(Server):
 
 def _aiowsgi(site: Site, port: int) -> list[str]:
     served = [site.application] if site.application else ["--html", str(site.folder)]
-    options = ["--workers", str(site.workers), "--threads", str(THREADS)]
+    options = ["--workers", str(site.workers), "--threads", str(THREADS), *site.options]
     if site.tls:
         bind = [f"tls:{HOST}:{port}", "--certificate", site.certificate, "--key", site.key]
     else:

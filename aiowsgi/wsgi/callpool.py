@@ -20,8 +20,8 @@ logger = logging.getLogger("aiowsgi.pool")
 # A queue that has not been empty for as long as a call may wait will not be soon. What is waited then is waited by
 # all, for nothing: it is cut to this part, as CoDel does with packets (RFC 8289). At twice the load that the threads
 # can carry, first come, first served alone has every call that is run wait for all of the time it may; so it is
-# half of the calls that are run either way, after 48 ms instead of 498 where 500 are allowed.
-HURRY = 0.1
+# half of the calls that are run either way, after 97 ms instead of 498 where 500 are allowed.
+HURRY = 0.2
 
 
 class Work(Job):
