@@ -214,6 +214,7 @@ class Server:
         debug: bool = False,
         make_pools: tuple[type[CallPool], type[Pool]] = (CallPool, Pool),
         config: Config | None = None,
+        streams: bool = False,
     ) -> None:
         """``config`` is for what stands between the socket and the connection."""
         self.config = config or Config()
@@ -238,6 +239,7 @@ class Server:
             seconds_per_byte=seconds_per_byte(timeouts),
             log=access_log,
             debug=debug,
+            streams=streams,
         )
 
     def __enter__(self) -> "Server":

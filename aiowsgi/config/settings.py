@@ -131,6 +131,13 @@ class Config:
     )
     workers: int = _setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
     threads: int = _setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
+    stream_requests: bool = _setting(
+        _SERVER,
+        values.FLAG,
+        False,
+        "Call applications as soon as a request's head has come, and let them read its body while it arrives. It may be"
+        " larger than the disk then, but a slow upload holds a thread; by default a body is read whole before.",
+    )
     loop: str = _setting(_SERVER, values.LOOP, values.LOOPS[0], "The event loop.", "uvloop, if installed")
     parser: str = _setting(
         _SERVER, values.PARSER, "auto", "Parse requests on the fast road where it can, or with h11 alone."

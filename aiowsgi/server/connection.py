@@ -18,15 +18,16 @@ from aiowsgi.http.framing import CONTINUE, error_response, field_lines, render
 from aiowsgi.http.messages import UNREAD, HTTPError, Request, Response, overloaded
 from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
-from aiowsgi.server.receiving import Receiving
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Client, Errand, Shared
 from aiowsgi.server.sockets import has_left
+from aiowsgi.server.streaming import Streaming
 from aiowsgi.server.tls import SecureTransport
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
 from aiowsgi.wsgi.environ import Environ
+from aiowsgi.wsgi.streamed import StreamedInbox
 
 logger = logging.getLogger("aiowsgi.connection")
 
@@ -34,15 +35,13 @@ logger = logging.getLogger("aiowsgi.connection")
 IDLE, HEAD, ANSWERING, DISCARDING, CLOSING, CLOSED = State
 RECEIVED, REQUEST, ANSWERED, EARLY, CONTENT_END, LAST, LOST = Event
 
-# Content of a request that was answered early is read to its end, to keep the connection, up to so many bytes.
-DISCARD = 64 * 1024
 # Pipelined requests answered in one go, before other connections have their turn.
 TURN = 16
 
 _ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
 
 
-class Connection(Receiving):
+class Connection(Streaming):
     """The only place where bytes meet the event loop."""
 
     __slots__ = (
@@ -96,11 +95,14 @@ class Connection(Receiving):
         self._eof = True
         if self.state == IDLE:
             return bool(self._buffer)  # requests that wait for their turn
-        return self.state == ANSWERING and not self._receives()
+        if self.state != ANSWERING or self._receives():
+            self._lose_content()
+            return False
+        return True
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        if self.state == ANSWERING and self._content is None:
+        if self.state == ANSWERING and (self._content is None or not self._awaits_content()):
             self._note_taken()
             self._await_others()
         self._unsent = 0
@@ -117,6 +119,7 @@ class Connection(Receiving):
         self._abandon()
         if waits:
             shared.pool.drop_gone()
+        self._end_stream()
         shared.forget(self)
         self._request, self._buffer = UNREAD, b""
         self._content = self._inbox = self._pending = None
@@ -126,7 +129,9 @@ class Connection(Receiving):
     def expire(self) -> None:
         if self._takes():
             return
-        if self.state == HEAD or (self.state == ANSWERING and self._receives()):
+        if self.state == ANSWERING and self._awaits_content():
+            self._fail_content(HTTPError(408))
+        elif self.state == HEAD:
             self._refuse(HTTPError(408))
         elif self.state == IDLE:
             self._close()
@@ -195,6 +200,7 @@ class Connection(Receiving):
         if (ends and self.state == IDLE) or (self._eof and self.state == HEAD):
             self._close()
         elif self._eof and self._receives():
+            self._lose_content()
             self._transport.close()  # its end will never come
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
@@ -222,14 +228,25 @@ class Connection(Receiving):
         elif content is None:
             self._submit(answer, candidates)
         else:
+            self._begin_content(answer, candidates)
+
+    def _begin_content(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
+        """Have the content received before the request is submitted, or while it is answered."""
+        shared = self._shared
+        if shared.streams:
+            self._inbox = StreamedInbox(shared.pool, self, shared.limits.content_memory)
+            self._submit(answer, candidates)
+            if self.state != ANSWERING:
+                return  # it was refused
+        else:
             self._pending = answer, candidates
             self._inbox = Inbox()
-            data, self._buffer = self._buffer, b""
             self._await()
-            if data:
-                self._receive_content(data)
-            elif request.expect_continue:
-                self._transport.write(CONTINUE)
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._receive_content(data)
+        elif self._request.expect_continue and not shared.streams:
+            self._transport.write(CONTINUE)
 
     # Answering.
 
@@ -239,12 +256,14 @@ class Connection(Receiving):
         self._submit(*pending)
 
     def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
-        """Hand the request, which has been read whole, to a thread."""
+        """Hand the request to a thread; it has been read whole, or is a stream."""
         shared = self._shared
         if isinstance(answer, Call):
             limits = shared.limits
             outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
             outbox.keep_alive = self._request.keep_alive and not shared.draining
+            if self._content is not None and not self._is_short():
+                outbox.keep_alive = False
             client = self._client or self._know_client()
             answer.accept(outbox, self._inbox, self._server, client, shared)
             self._outbox = outbox
@@ -293,9 +312,7 @@ class Connection(Receiving):
         """Write a ready answer."""
         request = self._request
         keep_alive = request.keep_alive and not self._shared.draining
-        if self._content is not None and (
-            request.chunked or request.expect_continue or request.content_length > DISCARD
-        ):
+        if self._content is not None and not self._is_short():
             keep_alive = False
         data, rest = render(response, request, keep_alive)
         if not self._write(data):
@@ -308,7 +325,9 @@ class Connection(Receiving):
     def _answered(self, status: int, keep_alive: bool) -> None:
         if self._shared.log is not None:
             self._log(status)
-        self._inbox = None
+        if self._inbox is not None:
+            keep_alive = self._end_stream() and keep_alive
+            self._inbox = None
         if not keep_alive:
             self._last()
         elif self._content is not None:

@@ -10,8 +10,12 @@ from aiowsgi.server.sending import NEVER, Sending
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.wsgi.bridge import Inbox
 from aiowsgi.wsgi.spool import refusal
+from aiowsgi.wsgi.streamed import StreamedInbox
 
 logger = logging.getLogger("aiowsgi.connection")
+
+# Content of a request that was answered early is read to its end, to keep the connection, up to so many bytes.
+DISCARD = 64 * 1024
 
 
 class Receiving(Sending):
@@ -25,7 +29,7 @@ class Receiving(Sending):
         self._read_paused = False  # too much of what came was not understood yet
         self._request = UNREAD
         self._content: ContentReader | None = None  # of the request, until its content's end
-        self._inbox: Inbox | None = None
+        self._inbox: Inbox | StreamedInbox | None = None
         self.state = State.IDLE
         self.deadline = shared.due[State.IDLE]
 
@@ -46,12 +50,25 @@ class Receiving(Sending):
         """Tell whether what comes is content; while a file is the early answer, it waits in the buffer."""
         return self._content is not None and self._outbox is None
 
+    def _is_short(self) -> bool:
+        """Tell whether the content may be read to its end only to keep the connection."""
+        request = self._request
+        return not (request.chunked or request.expect_continue or request.content_length > DISCARD)
+
+    def _awaits_content(self) -> bool:
+        """Tell whether nothing goes on until content comes."""
+        return self._receives()
+
+    def _fail_content(self, error: HTTPError) -> None:
+        """Do without the rest of the content, which cannot be had."""
+        self._refuse(error)
+
     def _receive_content(self, data: bytes) -> None:
         assert self._content is not None
         try:
             piece, ended, rest = self._content.receive(data)
         except HTTPError as error:
-            self._refuse(error)
+            self._fail_content(error)
             return
         if ended:
             self._content = None
@@ -62,7 +79,7 @@ class Receiving(Sending):
                 self._request = UNREAD
             return
         inbox, limits = self._inbox, self._shared.limits
-        assert inbox is not None
+        assert isinstance(inbox, Inbox)
         inbox.add(piece)
         if inbox.size > limits.content:
             self._refuse(HTTPError(413))

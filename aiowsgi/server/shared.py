@@ -69,6 +69,7 @@ class Shared:
     seconds_per_byte: float  # by which content on its way puts off the deadline
     log: AccessLog | None
     debug: bool
+    streams: bool = False  # applications read a request's content while it arrives
     https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     due: tuple[float, ...] = ()  # the deadlines that are set now, by State: one number for many connections

@@ -163,6 +163,7 @@ class Worker:
             seconds_per_byte=seconds_per_byte(config.timeouts),
             log=log,
             debug=config.debug,
+            streams=config.stream_requests,
             https=self._https(),
             now=loop.time(),
         )

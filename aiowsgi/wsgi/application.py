@@ -21,6 +21,7 @@ from aiowsgi.wsgi.callpool import Work
 from aiowsgi.wsgi.environ import Environ, FileWrapper, make_environ
 from aiowsgi.wsgi.regularfile import RegularFile, regular_file
 from aiowsgi.wsgi.spool import refusal
+from aiowsgi.wsgi.streamed import ContentError, StreamedInbox
 
 logger = logging.getLogger("aiowsgi.application")
 
@@ -94,7 +95,7 @@ class Call(Work):
     def accept(
         self,
         outbox: Outbox,
-        inbox: Inbox | None,
+        inbox: Inbox | StreamedInbox | None,
         server: Environ,
         client: tuple[str, str],
         error_answers: ErrorAnswers,
@@ -119,7 +120,11 @@ class Call(Work):
 
     @property
     def progress(self) -> int | None:
-        return self._outbox.progress
+        sent, inbox = self._outbox.progress, self._inbox
+        if sent is None or not isinstance(inbox, StreamedInbox):
+            return sent
+        read = inbox.progress
+        return None if read is None else sent + read
 
     def give_up(self, error: HTTPError) -> None:
         self._outbox.give_up(error)
@@ -151,7 +156,7 @@ class Call(Work):
             if hasattr(result, "close"):
                 result.close()
 
-    def _open(self, inbox: Inbox) -> IO[bytes]:
+    def _open(self, inbox: Inbox | StreamedInbox) -> IO[bytes]:
         try:
             return inbox.open()
         except OSError as error:
@@ -163,6 +168,8 @@ class Call(Work):
         if isinstance(error, ClientDisconnected):
             logger.debug("%s: the client left before its answer was complete", request)
             return
+        if isinstance(error, ContentError):
+            error = error.answer
         if isinstance(error, HTTPError):
             level = logging.ERROR if error.status >= 500 else logging.DEBUG
             logger.log(level, "%s: %s", request, error.__cause__ or error)
