@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from aiowsgi.config import SETTINGS, ConfigError, Setting, load
+from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
 from aiowsgi.config.values import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.serving import run
@@ -53,12 +53,17 @@ def _parameter(setting: Setting) -> click.Parameter:
 
 def _serve(**given: object) -> int:
     directory = Path.cwd()
-    config = load(given, os.environ, directory)
-    if config.access_log is None and sys.stdout.isatty():
-        config = replace(config, access_log="-")
+
+    def settings() -> Config:
+        config = load(given, os.environ, directory)
+        return (
+            replace(config, access_log="-") if config.access_log is None and sys.stdout.isatty() else config
+        )
+
+    config = settings()
     # The folder of a console script stands first in sys.path, where "python -m" has the current one.
     sys.path.insert(0, str(directory))
-    return run(config)
+    return run(config, read_again=settings)
 
 
 _CONFIG = click.Option(

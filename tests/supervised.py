@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from functools import partial
+from dataclasses import dataclass
 
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.supervisor import Supervisor
@@ -188,10 +188,22 @@ def handlers() -> list[object]:
     return [signal.getsignal(number) for number in numbers]
 
 
-def say_started(fail: bool) -> None:
-    if fail:
-        raise RuntimeError("the supervisor is broken")
-    say("started")
+@dataclass
+class Service:
+    work: Work
+    fails: bool  # where it is told of the start
+
+    def started(self) -> None:
+        if self.fails:
+            raise RuntimeError("the supervisor is broken")
+        say("started")
+
+    def reload(self) -> bool:
+        return True
+
+    def reloaded(self, outcome: str) -> None: ...
+
+    def leave(self) -> None: ...
 
 
 def main() -> int:
@@ -199,6 +211,7 @@ def main() -> int:
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("workers", type=int)
     parser.add_argument("--graceful", type=float, default=60.0)
+    parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
@@ -209,10 +222,10 @@ def main() -> int:
     before = descriptors(), handlers()
     supervisor = Supervisor(
         open_listeners(arguments.bind),
-        WORKS[arguments.work],
+        Service(WORKS[arguments.work], arguments.fail_when_started),
         arguments.workers,
         arguments.graceful,
-        partial(say_started, arguments.fail_when_started),
+        arguments.delay,
     )
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if arguments.no_more_descriptors:

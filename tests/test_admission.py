@@ -142,8 +142,10 @@ class Silent(Served):
 
     def look(self) -> None: ...
 
-    def drain(self) -> None:
+    def make_room(self) -> None:
         self._connections.pop(self, None)
+
+    def drain(self) -> None: ...
 
     def abort(self) -> None: ...
 

@@ -92,7 +92,17 @@ def test_the_help_of_serve_shows_every_setting(capsys: pytest.CaptureFixture[str
     for setting in SETTINGS.values():
         assert setting.option in shown
     headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
-    assert headings == ["Site", "Files", "Server", "TLS", "Logging", "Limits", "Timeouts", "Other"]
+    assert headings == [
+        "Site",
+        "Files",
+        "Server",
+        "TLS",
+        "Processes",
+        "Logging",
+        "Limits",
+        "Timeouts",
+        "Other",
+    ]
     assert re.search(r"--config FILE .*\n", shown)
 
 

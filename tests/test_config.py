@@ -18,6 +18,7 @@ from aiowsgi.config import (
     Config,
     ConfigError,
     Files,
+    Lifetime,
     Limits,
     Timeouts,
     Tls,
@@ -78,6 +79,9 @@ def test_parts_get_limits_and_timeouts_whose_defaults_are_their_own(site: Site) 
     assert config.timeouts == Timeouts(0.5, 1.5, 2.5, 3.5, 4.5, queue=5.5, request=6.5)
     assert site(app="a:b", request_timeout="0").timeouts.request == math.inf
     assert site(app="a:b", min_rate="9").timeouts == Timeouts(min_rate=9)
+    assert Config().lifetime == Lifetime()
+    config = site(app="a:b", max_requests="1", max_requests_jitter="2", max_rss="3", max_age="4")
+    assert config.lifetime == Lifetime(requests=1, jitter=2, rss=3, age=4.0)
     assert Config().files == Files()
     assert site(app="a:b", charset="", nosniff=False, refused=("*.sql",), spa="yes").files == Files(
         charset="", nosniff=False, refused=("*.sql",), spa=True
@@ -124,6 +128,13 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "client_certificates": ("optional", '"optional"'),
         "redirect_https": ("yes", "true"),
         "hsts": ("60", "60"),
+        "health_path": ("/health", '"/health"'),
+        "ready_check": ("/r?d=1", '"/r?d=1"'),
+        "drain_delay": ("0", "0"),
+        "max_requests": ("8", "8"),
+        "max_requests_jitter": ("0", "0"),
+        "max_rss": ("1G", '"1GiB"'),
+        "max_age": ("6", "6.0"),
         "access_log": ("log", '"log"'),
         "log_level": ("error", '"error"'),
         "debug": ("yes", "true"),
@@ -209,6 +220,13 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         client_certificates="optional",
         redirect_https=True,
         hsts="max-age=60",
+        health_path="/health",
+        ready_check="/r?d=1",
+        drain_delay=0.0,
+        max_requests=8,
+        max_requests_jitter=0,
+        max_rss=1 << 30,
+        max_age=6.0,
         access_log=str(tmp_path / "log"),
         log_level="error",
         debug=True,
@@ -399,6 +417,16 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(site: Site, tmp_path: Pa
         ("proxy_protocol", "on"),
         ("workers", "0"),
         ("workers", "all"),
+        ("health_path", "health"),
+        ("health_path", "/health/"),
+        ("health_path", "/a/../b"),
+        ("health_path", "/a b"),
+        ("health_path", "/a?b"),
+        ("ready_check", "ready"),
+        ("ready_check", "/a b"),
+        ("ready_check", "/a\r\nX: y"),
+        ("drain_delay", "-1"),
+        ("max_age", "nan"),
         ("threads", "1_0"),
         ("threads", "4.0"),
         ("threads", "9" * 5000),

@@ -18,6 +18,7 @@ from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.framing import field_lines
 from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
 from aiowsgi.http.states import State
+from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.shared import Errand
 from aiowsgi.site.router import Answer, Handler, Lookup
 from tests.wire_client import WAIT, Applied, Gate, MemoryTransport, Server, answering, echo
@@ -582,9 +583,8 @@ async def test_draining_closes_idle_connections_and_lets_others_finish() -> None
         idle, busy = server.connect(), server.connect()
         busy.send(GET % b"busy")
         assert await happens(gate.entered)
-        server.shared.draining = True
-        for client in (idle, busy):
-            client.connection.drain()
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        server.pass_time(GRACE)
         await idle.until(lambda: idle.lost)
         assert not busy.lost
         gate.open.set()
@@ -601,8 +601,7 @@ async def test_a_request_that_comes_whole_while_draining_is_the_last_one(
     with Server(handler) as server:
         client = server.connect()
         client.send((GET % b"x")[:-1])
-        server.shared.draining = True
-        client.connection.drain()
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
         client.send(b"\n")
         answer = await client.closed()
         assert b"\r\nConnection: close\r\n" in answer
@@ -622,11 +621,25 @@ async def test_draining_ends_a_connection_behind_an_answer_that_did_not_say_so()
         client = server.connect()
         client.send(GET % b"")
         await client.receive(b"first\r\n")
-        server.shared.draining = True
-        client.connection.drain()
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
         drained.set()
+        await client.receive(b"last\r\n0\r\n\r\n")
+        assert not client.lost  # the client does not know yet
+        server.pass_time(GRACE)
         await client.until(lambda: client.lost)
-        assert client.sent.endswith(b"last\r\n0\r\n\r\n")
+
+
+async def test_draining_answers_one_more_request_of_a_connection_that_idles() -> None:
+    with Server(Ready()) as server:
+        client = server.connect()
+        client.send(GET % b"first")
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        server.pass_time(GRACE / 2)
+        client.send(GET % b"last" + GET % b"never")
+        answers = await client.closed()
+        assert answers.count(b"HTTP/1.1 200") == 2
+        assert answers.endswith(b"/last!")
+        assert answers.count(b"\r\nConnection: close\r\n") == 1
 
 
 async def test_draining_lets_a_slow_client_take_what_it_was_given() -> None:
@@ -634,13 +647,13 @@ async def test_draining_lets_a_slow_client_take_what_it_was_given() -> None:
         client = server.connect()
         client.transport.blocked = True
         client.send(GET % b"")
-        client.connection.drain()
+        begin_to_drain(server.shared, Timeouts(transfer=60, linger=5), server.shared.now)
         for _ in range(4):
             server.pass_time(59)
             client.transport.take(15_000)
         assert not client.transport.aborted
         client.transport.take(10_200)
-        assert client.lost
+        await client.until(lambda: client.lost)
 
 
 async def test_draining_answers_one_more_request_of_those_that_wait_for_their_turn() -> None:
@@ -648,8 +661,7 @@ async def test_draining_answers_one_more_request_of_those_that_wait_for_their_tu
         client = server.connect()
         client.send(b"".join(GET % b"%d" % number for number in range(100)))
         before = client.sent.count(b"HTTP/1.1 200")
-        server.shared.draining = True
-        client.connection.drain()
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
         answers = await client.closed()
         assert answers.count(b"HTTP/1.1 200") == before + 1
         assert answers.count(b"\r\nConnection: close\r\n") == 1

@@ -11,6 +11,7 @@ import pytest
 from aiowsgi.config import Config, Timeouts
 from aiowsgi.http.proxyprotocol import LONGEST_V2
 from aiowsgi.http.states import State
+from aiowsgi.server.draining import GRACE, begin_to_drain
 from tests.authority import Authority
 from tests.server import RunningServer
 from tests.test_proxyprotocol import HEADERS, REFUSED, tcp4, v2
@@ -111,8 +112,8 @@ async def test_a_proxy_that_leaves_or_has_nothing_to_say_is_forgotten() -> None:
         leaves, drained, cut = (server.connect("10.0.0.1") for _ in range(3))
         assert len(server.shared.connections) == 3
         leaves.send_eof()
-        server.shared.draining = True
-        drained.connection.drain()
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        server.pass_time(GRACE)
         cut.connection.abort()
         for proxy in (leaves, drained, cut):
             assert await proxy.closed() == b""

@@ -1,7 +1,7 @@
 """Every setting once: command line, file, environment and documentation are derived from here."""
 
 from aiowsgi.config.page import settings_page
-from aiowsgi.config.parts import Files, Limits, Timeouts, Tls
+from aiowsgi.config.parts import Files, Lifetime, Limits, Timeouts, Tls
 from aiowsgi.config.settings import SETTINGS, Config, Setting
 from aiowsgi.config.sources import ConfigError, load
 
@@ -10,6 +10,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Files",
+    "Lifetime",
     "Limits",
     "Setting",
     "Timeouts",

@@ -36,6 +36,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a worker serves before another process takes its place; 0 is for ever."""
+
+    requests: int = 0
+    jitter: int | None = None  # most requests to put that off by chance; None is a tenth of them
+    rss: int = 0  # bytes of memory
+    age: float = 0.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """The files that TLS is spoken with; the settings of the same names."""
 

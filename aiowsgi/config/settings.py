@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from aiowsgi.config import values
-from aiowsgi.config.parts import Files, Limits, Timeouts, Tls
+from aiowsgi.config.parts import Files, Lifetime, Limits, Timeouts, Tls
 from aiowsgi.config.values import Kind
 
 
@@ -15,10 +15,11 @@ def _setting(group: str, kind: Kind, default: object, help: str, shown: str = ""
 
 
 _SITE, _FILES, _SERVER, _TLS = "Site", "Files", "Server", "TLS"
-_LOG, _LIMIT, _TIMEOUT = "Logging", "Limits", "Timeouts"
+_PROCESS, _LOG, _LIMIT, _TIMEOUT = "Processes", "Logging", "Limits", "Timeouts"
 _FILE = Files()
 _LIMITS = Limits()
 _TIMEOUTS = Timeouts()
+_LIFETIME = Lifetime()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +203,52 @@ class Config:
         " default, because it cannot be taken back; 31536000, a year, is what preload lists ask for.",
     )
 
+    health_path: str | None = _setting(
+        _PROCESS,
+        values.PATH,
+        None,
+        "Answer 200 at this path, and 503 once the server is going to stop: for the health check of a load balancer.",
+    )
+    ready_check: str | None = _setting(
+        _PROCESS,
+        values.REQUEST_PATH,
+        None,
+        "What each worker asks itself before it serves. Below status 400 it is ready; else, or after 30 seconds, it has"
+        " failed to start, and whom it was to replace serves on.",
+    )
+    drain_delay: float = _setting(
+        _PROCESS,
+        values.SECONDS_OR_NONE,
+        0.0,
+        "How long to serve on after SIGTERM, while the health path says 503: as long as a load balancer takes to"
+        " notice. 0 stops at once, for there may be none.",
+    )
+    max_requests: int = _setting(
+        _PROCESS,
+        values.bound("requests"),
+        _LIFETIME.requests,
+        "Replace a worker after so many, as in gunicorn: against what leaks. None by default, because most do not.",
+    )
+    max_requests_jitter: int | None = _setting(
+        _PROCESS,
+        values.bound("requests"),
+        _LIFETIME.jitter,
+        "Most requests to put that off by chance, so that workers are not replaced together.",
+        "a tenth of them",
+    )
+    max_rss: int = _setting(
+        _PROCESS,
+        values.SIZE,
+        _LIFETIME.rss,
+        "Replace a worker that has so much memory in use; 0 for no bound.",
+    )
+    max_age: float = _setting(
+        _PROCESS,
+        values.SECONDS_OR_NONE,
+        _LIFETIME.age,
+        "Replace a worker after so long, put off by up to a tenth by chance; 0 for no bound.",
+    )
+
     access_log: str | None = _setting(
         _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"
     )
@@ -360,6 +407,10 @@ class Config:
     @property
     def files(self) -> Files:
         return Files(**{field.name: getattr(self, field.name) for field in fields(Files)})
+
+    @property
+    def lifetime(self) -> Lifetime:
+        return Lifetime(self.max_requests, self.max_requests_jitter, self.max_rss, self.max_age)
 
     @property
     def limits(self) -> Limits:

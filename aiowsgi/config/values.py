@@ -76,6 +76,14 @@ def size_text(size: int) -> str:
     return f"{size >> shift}{suffix}"
 
 
+def _path(text: str) -> str:
+    # RFC 3986 section 3.3, but for dot segments, which are resolved, and a slash at the end: no mount has one.
+    match = _matched(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+", text)
+    if re.search(r"/\.\.?(/|$)|%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError(text)
+    return match[0]
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not (isfinite(seconds) and seconds > 0):
@@ -239,7 +247,13 @@ FORWARDED_FIELDS = Kind(
     listed=True,
 )
 WORKERS = Kind("N|auto", 'a whole number of at least 1, or "auto"', _workers, (int, str), unit="processes")
+PATH = Kind("PATH", 'a path without a query, as in "/health"', _path)
 SIZE = Kind("SIZE", 'a size in bytes, as in 65536, "64K", "1M" or "1G"', _size, (int, str), unit="bytes")
+REQUEST_PATH = Kind(
+    "PATH",
+    'a path, and a query if need be, as in "/ready?deep=1"',
+    lambda text: _matched(r"/[!-~]*", text)[0],
+)
 SECONDS = Kind("SECONDS", "a number of seconds above 0", _seconds, (int, float), unit="seconds")
 SECONDS_OR_NONE = Kind(
     "SECONDS",

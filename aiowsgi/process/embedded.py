@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,8 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
     Returns the exit status, 0 or 2. Raises ConfigError.
     """
     if application is None or isinstance(application, str):
-        return run(load({**settings, "app": application}, {}, Path.cwd()))
+        read = partial(load, {**settings, "app": application}, {}, Path.cwd())
+        return run(read(), read_again=read)
     return run(_config(settings), application)
 
 

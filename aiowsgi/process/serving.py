@@ -5,18 +5,19 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from wsgiref.types import WSGIApplication
 
-from aiowsgi.config import Config
+from aiowsgi.config import Config, ConfigError
 from aiowsgi.observe.accesslog import open_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
-from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
+from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report
 from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
+from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
 from aiowsgi.server.listeners import Listener, address_of, close_listeners, open_listeners
+from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
@@ -33,8 +34,14 @@ logger = logging.getLogger("aiowsgi.serving")
 SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is left and end by itself
 
 
-def run(config: Config, application: WSGIApplication | None = None) -> int:
+def run(
+    config: Config,
+    application: WSGIApplication | None = None,
+    read_again: Callable[[], Config] | None = None,
+) -> int:
     """Serve as ``config`` says, ``application`` behind all that it mounts; blocks.
+
+    ``read_again`` returns the settings as they are at a reload, or raises ConfigError; None leaves them as they are.
 
     Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen, write its log, use its certificates or
     have the rights that it should, or if the workers cannot start. All that has been told on standard error by then.
@@ -47,12 +54,11 @@ def run(config: Config, application: WSGIApplication | None = None) -> int:
         except (OSError, RightsError, CertificateError) as error:
             tell(f"aiowsgi: {error}")
             return START_FAILED
-        work = partial(_serve, config, application, opened)
-        started = partial(_tell_of_start, config, opened.listeners)
+        serving = _Serving(config, application, opened, read_again)
         if hasattr(os, "fork"):
             grace = config.timeouts.graceful + SPARE
-            return Supervisor(opened.listeners, work, config.workers, grace, started).run()
-        return _run_alone(work, started)
+            return Supervisor(opened.listeners, serving, config.workers, grace, config.drain_delay).run()
+        return _run_alone(serving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,36 +127,86 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _serve(
-    config: Config,
-    application: WSGIApplication | None,
-    opened: _Opened,
-    report: Report,
-    life: int | None,
-) -> None:
-    with _logging_in_a_thread():
+# What a reload cannot change: it was used before the first worker, or is the supervisor's own.
+_FIXED = (
+    *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
+    *("graceful_timeout", "drain_delay"),
+)
+
+
+class _Serving:
+    """What the supervisor has its processes do: serve as the settings say that were read last."""
+
+    def __init__(
+        self,
+        config: Config,
+        application: WSGIApplication | None,
+        opened: _Opened,
+        read_again: Callable[[], Config] | None,
+    ) -> None:
+        self._config = config
+        self._application = application
+        self._opened = opened
+        self._certificates = opened.certificates
+        self._proven = config, opened.certificates  # what workers have started with
+        self._read_again = read_again
+        self._board = Board()
+
+    def work(self, report: Report, life: int | None) -> None:
+        opened = self._opened
+        with _logging_in_a_thread():
+            try:
+                if self._certificates is not None:
+                    self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
+                if opened.rights is not None:
+                    opened.rights.take()
+                router = build_router(self._config, self._application, lambda: self._board.leaving)
+                worker = Worker(
+                    *(self._config, opened.listeners, router, opened.access_log, self._certificates),
+                    board=self._board,
+                )
+                worker.run(report.ready, life, life is not None, report.replace)
+            except (RightsError, NotReadyError) as error:
+                report.failed(f"aiowsgi: {error}")
+            except ApplicationError as error:
+                before, newline, line = describe(error).rpartition("\n")
+                report.failed(f"{before}{newline}aiowsgi: {line}")
+
+    def started(self) -> None:
+        _tell_of_start(self._config, self._opened.listeners)
+
+    def reload(self) -> bool:
         try:
-            if opened.certificates is not None:
-                opened.certificates.read_again()  # perhaps for the last time, where keys are root's alone
-            if opened.rights is not None:
-                opened.rights.take()
-            router = build_router(config, application)
-        except RightsError as error:
-            report.failed(f"aiowsgi: {error}")
-        except ApplicationError as error:
-            before, newline, line = describe(error).rpartition("\n")
-            report.failed(f"{before}{newline}aiowsgi: {line}")
+            config = self._config if self._read_again is None else self._read_again()
+            fixed = {name: getattr(self._config, name) for name in _FIXED}
+            for name, value in fixed.items():
+                if getattr(config, name) != value:
+                    logger.warning("%s has changed, which counts from the next start on", name)
+            config = replace(config, **fixed)
+            certificates = self._certificates
+            if config.tls != self._config.tls:
+                certificates = Certificates(config.tls) if config.tls is not None else None
+        except (ConfigError, CertificateError) as error:
+            logger.error("no reload: %s", error)
+            return False
+        self._config, self._certificates = config, certificates
+        return True
+
+    def reloaded(self, outcome: str) -> None:
+        if outcome:
+            self._config, self._certificates = self._proven  # for the next worker, should one die
         else:
-            worker = Worker(config, opened.listeners, router, opened.access_log, opened.certificates)
-            supervised = life is not None
-            worker.run(report.ready, life, supervised, report.replace if supervised else None)
+            self._proven = self._config, self._certificates
+
+    def leave(self) -> None:
+        self._board.leave()
 
 
-def _run_alone(work: Work, started: Callable[[], None]) -> int:
+def _run_alone(serving: _Serving) -> int:
     """Do the work in this process, where there is no fork (Windows); KeyboardInterrupt stops it."""
-    report = Report(lambda said: started() if said == READY else tell(said.decode()))
+    report = Report(lambda said: serving.started() if said == READY else tell(said.decode()))
     with report, contextlib.suppress(KeyboardInterrupt):
-        work(report, None)
+        serving.work(report, None)
     return report.status
 
 

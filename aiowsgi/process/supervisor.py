@@ -12,15 +12,42 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from functools import partial
+from typing import Protocol
 
 from aiowsgi.observe.errorlog import has_descriptor, write_in_time
-from aiowsgi.process.child import START_FAILED, Work, fork
+from aiowsgi.process.child import START_FAILED, Report, fork
 from aiowsgi.process.places import Places
 from aiowsgi.server.listeners import close_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
+
+
+class Service(Protocol):
+    """What the processes are there for."""
+
+    def work(self, report: Report, life: int | None) -> None:
+        """Be a worker; see ``Work``."""
+
+    def started(self) -> None:
+        """All workers are ready, for the first time."""
+
+    def reload(self) -> bool:
+        """Read anew what further workers will need; False, with a line in the log, if that is impossible."""
+
+    def reloaded(self, outcome: str) -> None:
+        """All workers have been replaced since, or none more will be, because of ``outcome``."""
+
+    def leave(self) -> None:
+        """The server is going to stop: whoever asks is to be told."""
+
+
+class _Phase(IntEnum):
+    SERVING = 0
+    LEAVING = 1  # it serves, and says that it will not for much longer
+    DRAINING = 2  # nobody is accepted any more
 
 
 class Supervisor:
@@ -37,22 +64,25 @@ class Supervisor:
     def __init__(
         self,
         listeners: Iterable[socket.socket],
-        work: Work,
+        service: Service,
         workers: int,
         graceful: float,
-        started: Callable[[], None],
+        delay: float = 0.0,
     ) -> None:
-        """Prepare ``workers`` processes that each do ``work``.
+        """Prepare ``workers`` processes that each do the work of ``service``.
 
-        ``listeners`` are closed when it stops. A worker that is asked to stop has ``graceful`` seconds until
-        it is killed. ``started`` is called once, as soon as all workers are ready.
+        ``listeners`` are closed when it stops, ``delay`` seconds after it was asked to by SIGTERM. A worker that is
+        asked to stop has ``graceful`` seconds until it is killed.
         """
         self._listeners = listeners
+        self._service = service
+        self._delay = delay
         self._status = 0
-        self._stopping = False
+        self._phase = _Phase.SERVING
+        self._drains_at = math.inf  # on the monotonic clock
         self._signals = {
             signal.SIGCHLD: self._reap,
-            signal.SIGTERM: self._stop,
+            signal.SIGTERM: self._terminate,
             signal.SIGINT: self._stop,
             signal.SIGHUP: self._reload,
             signal.SIGTTIN: self._add,
@@ -64,17 +94,19 @@ class Supervisor:
         os.set_blocking(self._queue, False)
         os.set_blocking(self._queue_end, False)
         self._selector.register(self._queue, selectors.EVENT_READ, self._act_on_signals)
-        spawn = partial(fork, work, self._life, self._signals, self._close_own)
-        self._places = Places(workers, spawn, self._selector, graceful, started, self._fail)
+        spawn = partial(fork, service.work, self._life, self._signals, self._close_own)
+        self._places = Places(workers, spawn, self._selector, graceful, service.started, self._fail)
 
     def run(self) -> int:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
         try:
             with self._queued_signals():
                 self._places.act()
-                while self._places.children or not self._stopping:
+                while self._places.children or self._phase < _Phase.DRAINING:
                     for key, _ in self._selector.select(self._seconds_until_due()):
                         key.data()
+                    if self._drains_at <= time.monotonic():
+                        self._stop()
                     self._places.act()
         finally:
             self._end()
@@ -97,7 +129,7 @@ class Supervisor:
                 self._signals[signal.Signals(number)]()
 
     def _seconds_until_due(self) -> float | None:
-        due = self._places.due()
+        due = min(self._places.due(), self._drains_at)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     # What signals ask for.
@@ -106,7 +138,9 @@ class Supervisor:
         self._places.reap()
 
     def _reload(self) -> None:
-        self._places.reload()
+        if self._phase is _Phase.SERVING and self._service.reload():
+            logger.info("reloading")
+            self._places.reload(self._service.reloaded)
 
     def _add(self) -> None:
         self._places.add()
@@ -120,12 +154,24 @@ class Supervisor:
         self._status = START_FAILED
         self._stop()
 
+    def _terminate(self) -> None:
+        """Stop, but serve on for a while first, so that whoever sends the requests can take note."""
+        if self._delay and self._phase is _Phase.SERVING:
+            self._phase = _Phase.LEAVING
+            self._drains_at = time.monotonic() + self._delay
+            self._service.leave()
+            logger.info("stopping in %g s", self._delay)
+        else:
+            self._stop()
+
     def _stop(self) -> None:
         """Ask all workers to drain; asked a second time, kill them."""
-        if self._stopping:
+        self._drains_at = math.inf
+        if self._phase >= _Phase.DRAINING:
             self._places.kill()
             return
-        self._stopping = True
+        self._phase = _Phase.DRAINING
+        self._service.leave()
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         self._places.stop()
         logger.log(logging.DEBUG if self._status else logging.INFO, "stopping")

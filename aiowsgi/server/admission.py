@@ -102,7 +102,7 @@ class Admission:
             if connection is None:
                 break
             self._idle.pop()
-            connection.drain()
+            connection.make_room()
 
     def _longest_idle(self) -> Served | None:
         """Return the connection that is idle for longest, if any is."""

@@ -149,10 +149,14 @@ class Connection(Streaming):
             logger.debug("%r: the client has left", self)
             self._transport.abort()
 
-    def drain(self) -> None:
+    def make_room(self) -> None:
         if self.state == IDLE and not self._buffer:
             self._close()
-        elif self._outbox is not None:
+
+    def drain(self) -> None:
+        if self.state == IDLE:
+            self.deadline = min(self.deadline, self._shared.due[IDLE])
+        elif self._outbox is not None and not self._outbox.status:
             self._outbox.keep_alive = False
 
     def abort(self) -> None:
@@ -183,7 +187,7 @@ class Connection(Streaming):
             self._buffer = data[size:] if len(data) > size else b""
             self._scanned = 0
             self._begin(request, content)
-        if self._eof or self._shared.draining:
+        if self._eof:
             self._read_no_more()
         self._read_again()
 
@@ -196,10 +200,9 @@ class Connection(Streaming):
 
     def _read_no_more(self) -> None:
         """Close if what has come was all there will be, and it has been answered."""
-        ends = self._shared.draining or not self._buffer
-        if (ends and self.state == IDLE) or (self._eof and self.state == HEAD):
+        if (self.state == IDLE and not self._buffer) or self.state == HEAD:
             self._close()
-        elif self._eof and self._receives():
+        elif self._receives():
             self._lose_content()
             self._transport.close()  # its end will never come
 
@@ -354,7 +357,7 @@ class Connection(Streaming):
         self._close()
 
     def _go_on(self) -> None:
-        if self.state <= HEAD and (self._buffer or self._eof or self._shared.draining):
+        if self.state <= HEAD and (self._buffer or self._eof):
             self._read_on()
 
     def _refuse(self, error: HTTPError) -> None:

@@ -1,4 +1,7 @@
-"""A connection that ends behind so many requests; where there is no such bound, none is counted."""
+"""A connection that counts: it ends behind so many requests, and so may its worker.
+
+Where neither has such a bound, connections are not of this kind, and nothing is counted.
+"""
 
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import ContentReader
@@ -17,7 +20,8 @@ class CountedConnection(Connection):
         self._left = shared.limits.requests  # if that is 0, it never is again
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
-        self._left -= 1
+        self._left -= 1  # below 0 where there is no bound
+        self._shared.requests += 1
         if not self._left:
             request.keep_alive = False
         super()._begin(request, content)

@@ -65,6 +65,17 @@ class Doors:
             await asyncio.sleep(0)
         self._forget()
 
+    async def take_waiting(self) -> None:
+        """Accept who waits in the backlogs, which nobody else will; behind ``close``."""
+        for listener, accept in self._entries:
+            for _ in range(BACKLOG):
+                try:
+                    client, _ = listener.accept()
+                except OSError:  # there is nobody, or no descriptor
+                    break
+                client.setblocking(False)
+                await self._loop.connect_accepted_socket(accept, client)
+
     def _forget(self) -> None:
         for server in self._servers:
             server.close()
@@ -94,18 +105,18 @@ class Doors:
     async def _listen(self, listener: socket.socket, accept: Accept) -> asyncio.Server:
         loop = self._loop
         sock = listener.dup()  # closing a server closes its socket
+        backlog = ACCEPTS if self._selects else BACKLOG
         try:
             if listener.family != getattr(socket, "AF_UNIX", None):
-                server = await loop.create_server(accept, sock=sock, backlog=ACCEPTS)
+                server = await loop.create_server(accept, sock=sock, backlog=backlog)
             elif sys.version_info >= (3, 13) and self._selects:
                 # asyncio would remove the socket's file, which is whoever bound it to remove.
                 server = await loop.create_unix_server(
-                    accept, sock=sock, backlog=ACCEPTS, cleanup_socket=False
+                    accept, sock=sock, backlog=backlog, cleanup_socket=False
                 )
             else:
-                server = await loop.create_unix_server(accept, sock=sock, backlog=ACCEPTS)
+                server = await loop.create_unix_server(accept, sock=sock, backlog=backlog)
         except OSError:
             sock.close()
             raise
-        listener.listen(BACKLOG)  # once more, for it is the same socket
         return server

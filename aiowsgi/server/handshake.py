@@ -137,7 +137,10 @@ class Handshake(Served):
         """It reads all the time, but for its turn."""
 
     def drain(self) -> None:
-        self._raw.abort()
+        """Go on, for a request may be right behind it; who has said nothing by now is as good as idle."""
+        if not self._early and self._secure is None:
+            shared = self._secured.shared
+            self.deadline = min(self.deadline, shared.due[State.IDLE])
 
     def abort(self) -> None:
         self._raw.abort()

@@ -38,6 +38,14 @@ class Listener(socket.socket):
     # Device and inode: by the end a newer server may have put its own socket at the same path.
     file: tuple[int, int] | None = None
 
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        """Listen with all of the backlog, whatever is asked for.
+
+        All workers share it. An event loop that asked for a shorter one, for a moment even while a worker starts, would
+        have the kernel drop who connects just then: a client tries again after a second.
+        """
+        super().listen(BACKLOG)
+
 
 def open_listeners(binds: Sequence[str]) -> list[Listener]:
     """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT`` and ``unix:PATH``.

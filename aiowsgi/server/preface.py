@@ -79,7 +79,7 @@ class Preface(Served):
         """It reads all the time, and so is told."""
 
     def drain(self) -> None:
-        self._transport.close()
+        self.deadline = min(self.deadline, self._shared.due[State.IDLE])
 
     def abort(self) -> None:
         self._transport.abort()

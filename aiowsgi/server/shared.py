@@ -32,13 +32,16 @@ class Served(asyncio.Protocol, ABC):
         """Tell whether nothing is going on, so that it may be closed to make room for others."""
         return False
 
+    def make_room(self) -> None:
+        """Close at once, if it idles."""
+
     @abstractmethod
     def look(self) -> None:
         """Find out whether the client has left, while nothing is read that would tell."""
 
     @abstractmethod
     def drain(self) -> None:
-        """Close if nothing is going on; the answer that is, will be the last."""
+        """Close soon if nothing is going on; the answer that is, will be the last if its head can still say so."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -73,7 +76,8 @@ class Shared:
     https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     due: tuple[float, ...] = ()  # the deadlines that are set now, by State: one number for many connections
-    draining: bool = False
+    requests: int = 0  # that have begun, where somebody wants to know: see CountedConnection
+    draining: bool = False  # answers say Connection: close
     # Set when a draining worker has lost its last connection.
     drained: asyncio.Event = field(default_factory=asyncio.Event)
     # The keys of a dict, which takes half of a set's memory.

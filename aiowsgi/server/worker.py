@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -16,11 +16,16 @@ from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
+from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.descriptors import most_connections
 from aiowsgi.server.doors import Doors
+from aiowsgi.server.draining import begin_to_drain, drain
 from aiowsgi.server.listeners import Listener, port_of_https
+from aiowsgi.server.readycheck import check
+from aiowsgi.server.recycling import Recycling
 from aiowsgi.server.shared import Errand, Shared
+from aiowsgi.server.sweep import SWEEP, sweep
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import spool
@@ -37,7 +42,6 @@ with suppress(ImportError):  # there is no uvloop for Windows
 logger = logging.getLogger("aiowsgi.worker")
 
 DISK_THREADS = 2
-SWEEP = 1.0  # seconds between two looks at the deadlines
 
 
 class Worker:
@@ -45,7 +49,7 @@ class Worker:
 
     They stay open, but in a process that was made for the worker, where others have them open for whoever comes.
     ``access_log`` is the descriptor that the lines of the access log are written to, and stays the caller's, too.
-    ``certificates`` are those of listeners for TLS.
+    ``certificates`` are those of listeners for TLS, ``board`` is where its supervisor tells it something.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Worker:
         router: Router,
         access_log: int | None = None,
         certificates: Certificates | None = None,
+        board: Board | None = None,
     ) -> None:
         self._config = config
         self._access_log = access_log
         self._certificates = certificates
         self._listeners = listeners
         self._router = router
+        self._board = board or Board()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._stopping = False
@@ -70,13 +76,15 @@ class Worker:
         ready: Callable[[], None],
         life: int | None = None,
         signals: bool = False,
-        replace: Callable[[str], None] | None = None,
+        replace: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """Serve until stopped, then drain; blocks.
 
         ``ready`` is called once connections are accepted. ``life`` is a descriptor whose end of file begins the
-        draining, as SIGTERM does with ``signals``. ``replace``, where there is a supervisor, asks it for another
-        process in the place of this one, and is told why.
+        draining, as SIGTERM does with ``signals``. ``replace`` is called, with the reason, when another process
+        should take the place of this one.
+
+        Raises NotReadyError.
         """
         with asyncio.Runner(loop_factory=_LOOPS[self._config.loop]) as runner:
             runner.run(self._serve(ready, life, signals, replace))
@@ -88,12 +96,18 @@ class Worker:
         if loop is not None and stop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 
+    def _watch_life(self, loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:
+        if not os.read(life, 1):
+            loop.remove_reader(life)
+            self._board.leave()
+            stop.set()
+
     async def _serve(
         self,
         ready: Callable[[], None],
         life: int | None,
         signals: bool,
-        replace: Callable[[str], None] | None,
+        replace: Callable[[str], None],
     ) -> None:
         loop = self._loop = asyncio.get_running_loop()
         stop = self._stop = asyncio.Event()
@@ -102,7 +116,7 @@ class Worker:
         with ExitStack() as stack:
             shared = self._shared(loop, stack)
             if life is not None:
-                loop.add_reader(life, _watch_life, loop, life, stop)
+                loop.add_reader(life, self._watch_life, loop, life, stop)
                 stack.callback(loop.remove_reader, life)
             if signals:
                 loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -110,17 +124,12 @@ class Worker:
             doors = Doors(loop)
             admission = Admission(shared, doors, most_connections(shared.limits))
             make_accept = acceptor(self._config, shared, admission, self._certificates)
+            await self._check(shared)
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )
-            sweeps: list[Callable[[], None]] = [
-                admission.sweep,
-                partial(_look_at_calls, shared.pool, replace),
-                partial(_close_spools, shared.disk),
-            ]
-            if self._certificates is not None:
-                sweeps.append(partial(self._certificates.look, shared.disk))
-            sweep = loop.create_task(_sweep(shared, *sweeps))
+            looks = [admission.sweep, *self._looks(shared, replace)]
+            sweeping = loop.create_task(sweep(shared, SWEEP, *looks))
             if life is not None:
                 # What exists now lasts as long as this process: the collector need not look at it again.
                 gc.collect()
@@ -129,14 +138,31 @@ class Worker:
                 ready()
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
-                shared.draining = True
+                begin_to_drain(shared, self._config.timeouts, loop.time())
                 await doors.close()
+                if self._board.leaving:
+                    await doors.take_waiting()
                 if life is not None:
                     # This process's own: whoever comes now is refused as soon as no process has one left.
                     for listener in self._listeners:
                         listener.close()
-                await self._drain(shared)
-                sweep.cancel()
+                sweeping.cancel()
+                await drain(shared, self._config.timeouts)
+
+    async def _check(self, shared: Shared) -> None:
+        path = self._config.ready_check
+        if path is not None:
+            # As if it came by https, where there is any: else it may be led there, which proves nothing.
+            listener = max(self._listeners, key=lambda listener: listener.tls)
+            await check(shared, self._environ(listener), path)
+
+    def _looks(self, shared: Shared, replace: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+        """Yield what is to be done once a second."""
+        recycling = Recycling(self._config.lifetime, shared, replace)
+        yield recycling.look
+        yield partial(_close_spools, shared.disk)
+        if self._certificates is not None:
+            yield partial(self._certificates.look, shared.disk)
 
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
         config = self._config
@@ -183,54 +209,10 @@ class Worker:
             host = socket.gethostname()
         return server_environ(host, str(port), scheme, self._config.workers > 1)
 
-    async def _drain(self, shared: Shared) -> None:
-        shared.drained.clear()  # set, perhaps, while the last connections were made
-        for connection in list(shared.connections):
-            connection.drain()
-        if shared.connections:
-            try:
-                await asyncio.wait_for(shared.drained.wait(), self._config.timeouts.graceful)
-            except TimeoutError:
-                logger.warning("%d connections did not end in time and are cut", len(shared.connections))
-                for connection in list(shared.connections):
-                    connection.abort()
-                # What they leave behind, in the access log and in waiting threads, is seen to before those end.
-                await shared.drained.wait()
-
-
-async def _sweep(shared: Shared, *others: Callable[[], None]) -> None:
-    """Look at every connection's deadline once a second: no timer for each; and have ``others`` look, too."""
-    while True:
-        await asyncio.sleep(SWEEP)
-        now = shared.loop.time()
-        shared.turn(now)
-        for connection in list(shared.unread):
-            connection.look()
-        for look in others:
-            look()
-        # A deadline counts from the sweep before it was set, which may be one second ago: none is to come early.
-        for connection in [c for c in shared.connections if c.deadline <= now - SWEEP]:
-            try:
-                connection.expire()
-            except Exception:  # or one connection would take away the deadlines of all others
-                logger.exception("%r could not deal with its deadline", connection)
-                connection.abort()
-
-
-def _look_at_calls(pool: CallPool, replace: Callable[[str], None] | None) -> None:
-    if pool.sweep() and replace is not None:
-        replace("too many of its threads hang")
-
 
 def _close_spools(disk: Pool) -> None:
     if spool.are_left_behind():
         disk.submit_unbounded(Errand(disk, spool.close_left_behind, lambda error: None))
-
-
-def _watch_life(loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:
-    if not os.read(life, 1):
-        loop.remove_reader(life)
-        stop.set()
 
 
 def _close_calls(pool: CallPool) -> None:

@@ -1,6 +1,6 @@
 """From the settings to the Router: what is mounted where."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from wsgiref.types import WSGIApplication
 
@@ -8,6 +8,7 @@ from aiowsgi.config import Config
 from aiowsgi.http.messages import Request
 from aiowsgi.site.applications import load
 from aiowsgi.site.errorpages import ErrorPages
+from aiowsgi.site.health import Health
 from aiowsgi.site.namedfiles import NamedFiles
 from aiowsgi.site.router import Handler, Mount, Router
 from aiowsgi.site.scripts import Scripts
@@ -28,9 +29,14 @@ class Mounted:
         return self._make_call(self._application, request, script_name, path_info)
 
 
-def build_router(config: Config, application: WSGIApplication | None = None) -> Router:
+def build_router(
+    config: Config,
+    application: WSGIApplication | None = None,
+    leaving: Callable[[], bool] = lambda: False,
+) -> Router:
     """Return the Router of what ``config`` mounts; ``application`` comes behind it all, at "".
 
+    ``leaving`` tells whether the health path should say so.
     At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last, because they
     never decline. Files decline what they do not have if an application is there to be asked, or, with try_files,
     anybody. The site's error pages are those of the files at "".
@@ -43,6 +49,8 @@ def build_router(config: Config, application: WSGIApplication | None = None) -> 
     # Who may have what the files at a longer prefix have not; of scripts it is known what they have.
     followers = applications | {prefix for prefix, kind, _ in named if kind == "files"}
     mounts: list[Mount] = []
+    if config.health_path is not None:
+        mounts.append((_as_path(config.health_path), Health(leaving)))
     error_pages: ErrorPages | None = None
     make_call = _make_call(config)
     for prefix, kind, target in named:

@@ -1,0 +1,30 @@
+"""The look at the deadlines of all connections, now and then: there is no timer for each."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiowsgi.server.shared import Shared
+
+SWEEP = 1.0  # seconds between two looks
+
+logger = logging.getLogger("aiowsgi.worker")
+
+
+async def sweep(shared: Shared, seconds: float, *others: Callable[[], object]) -> None:
+    """Look every so many ``seconds``, until cancelled; have ``others`` look, too."""
+    while True:
+        await asyncio.sleep(seconds)
+        now = shared.loop.time()
+        shared.turn(now)
+        for connection in list(shared.unread):
+            connection.look()
+        for look in others:
+            look()
+        # A deadline counts from the sweep before it was set, which may be that long ago: none is to come early.
+        for connection in [c for c in shared.connections if c.deadline <= now - seconds]:
+            try:
+                connection.expire()
+            except Exception:  # or one connection would take away the deadlines of all others
+                logger.exception("%r could not deal with its deadline", connection)
+                connection.abort()
