@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -152,14 +153,20 @@ def test_no_connection_is_dropped_for_a_new_certificate(authority: Authority, re
 def test_a_reload_reads_what_only_root_may_read(authority: Authority, renewed: Pair, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     arguments = ["--certificate", str(renewed.certificate), "--key", str(renewed.key), "--user", "nobody"]
-    with RunningServer("tests.wire_client:echo", "--bind", "tls:127.0.0.1:0", *arguments) as server:
-        server.until(f"{renewed.certificate}: not to be seen by this user")
-        renewed.replace(authority.issue("new", "localhost"))
-        os.kill(server.pid, signal.SIGHUP)
-        server.until("certificates have changed")
-        server.until("reloaded")
-        with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
-            assert peer.certificate() == der(renewed)
+    with TemporaryDirectory() as name:  # those of pytest are its own user's alone
+        project = Path(name)
+        project.chmod(0o755)
+        (project / "app.py").write_text(
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return []"
+        )
+        with RunningServer("app:app", "--bind", "tls:127.0.0.1:0", *arguments, cwd=project) as server:
+            server.until(f"{renewed.certificate}: not to be seen by this user")
+            renewed.replace(authority.issue("new", "localhost"))
+            os.kill(server.pid, signal.SIGHUP)
+            server.until("certificates have changed")
+            server.until("reloaded")
+            with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
+                assert peer.certificate() == der(renewed)
 
 
 # What cannot be used.

@@ -240,6 +240,23 @@ def test_what_is_no_record_ends_the_connection(loop: str, authority: Authority, 
         assert not peer.tls.told
 
 
+def in_pieces(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    yield b"x" * 1_000_000
+    yield from (b"%04d" % number for number in range(2000))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_pieces_that_wait_for_the_client_come_in_their_order(
+    authority: Authority, pair: Pair, loop: str
+) -> None:
+    with (
+        serving(in_pieces, loop=loop, **pair.settings()) as server,
+        SecurePeer(server.server_address, authority.trusted(), receive_buffer=4096) as peer,
+    ):
+        assert peer.get("/").content == b"x" * 1_000_000 + b"".join(b"%04d" % n for n in range(2000))
+
+
 # What may be spoken.
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from typing import Any, cast
@@ -131,6 +132,10 @@ class SecureTransport(asyncio.Protocol):
             self._enqueue(memoryview(data))
         if self._raw_paused or self._queue is not None:
             self._pause()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def write_eof(self) -> None:
         """Send nothing behind what waits, and throw away what comes."""
