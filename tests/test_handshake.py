@@ -238,7 +238,7 @@ async def test_what_comes_with_the_end_of_the_handshake_is_read(
         await client.turns(lambda: client.wire.lost)
 
 
-async def test_a_drained_worker_does_not_wait_for_handshakes(
+async def test_a_drained_worker_waits_for_a_handshake_no_longer_than_for_a_head(
     authority: Authority, certificates: Certificates
 ) -> None:
     with Server() as server:
@@ -246,7 +246,9 @@ async def test_a_drained_worker_does_not_wait_for_handshakes(
         client.send_raw(client.hello())
         server.shared.draining = True
         client.protocol.drain()
-        await server.shared.drained.wait()
+        assert not server.shared.drained.is_set()
+        server.pass_time(server.shared.deadlines[State.HEAD] + 1)
+        await asyncio.wait_for(server.shared.drained.wait(), WAIT)
 
 
 async def test_handshakes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
