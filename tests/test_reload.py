@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
@@ -51,6 +52,13 @@ async def until(server: RunningServer, pattern: str) -> None:
 async def until_ready(server: RunningServer, count: int) -> None:
     """Wait until so many workers have become ready since the start."""
     await until(server, rf"(?s)(worker \d+ is ready.*?){{{count}}}")
+
+
+def until_true(answers: Callable[[], bool]) -> None:
+    """Ask until the new one ``answers``: the worker before it may accept somebody until it has closed."""
+    end = monotonic() + PATIENCE
+    while not answers():
+        assert monotonic() < end
 
 
 def check(crowd: Crowd) -> None:
@@ -125,8 +133,12 @@ def test_code_that_cannot_start_leaves_the_old_one_serving(tmp_path: Path) -> No
         write(tmp_path, "second")
         os.kill(server.pid, signal.SIGHUP)
         server.until(r"\breloaded$")
-        with Peer(("127.0.0.1", server.port)) as peer:
-            assert peer.get("/").content.startswith(b"second")
+
+        def answers() -> bool:
+            with Peer(("127.0.0.1", server.port)) as peer:
+                return peer.get("/").content.startswith(b"second")
+
+        until_true(answers)
 
 
 def test_a_worker_that_does_not_answer_its_ready_check_is_not_ready(tmp_path: Path) -> None:
@@ -160,7 +172,7 @@ def test_a_reload_reads_the_settings_again(tmp_path: Path) -> None:
         os.kill(server.pid, signal.SIGHUP)
         server.until("workers has changed, which counts from the next start on$")
         server.until(r"\breloaded$")
-        assert status() == 200
+        until_true(lambda: status() == 200)
 
 
 def test_all_that_is_in_flight_is_answered_when_it_is_stopped(tmp_path: Path) -> None:
