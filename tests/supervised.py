@@ -146,6 +146,12 @@ def load_slowly(report: Report, life: int | None) -> None:
     wish(report, life)
 
 
+def load_through_sigterm(report: Report, life: int | None) -> None:
+    """Do as ``load_slowly``, and see a SIGTERM only when ready."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    load_slowly(report, life)
+
+
 def break_later(report: Report, life: int | None) -> None:
     """Serve, and end by an exception when asked to stop."""
     drain(report, life)
@@ -168,6 +174,7 @@ WORKS: dict[str, Work] = {
     "wish_in_vain": wish_in_vain,
     "serve_with_token": serve_with_token,
     "load_slowly": load_slowly,
+    "load_through_sigterm": load_through_sigterm,
     "break_later": break_later,
 }
 

@@ -147,6 +147,21 @@ def test_a_reload_during_a_reload_begins_again_once(supervise: Start) -> None:
     assert not any(line.startswith("loading") for line in rest)
 
 
+def test_who_becomes_ready_when_all_stop_takes_over_from_nobody(supervise: Start) -> None:
+    program = supervise("load_through_sigterm", "1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGHUP)
+    second = pid_in(program.out.until("loading"))
+    program.send(signal.SIGTERM)
+    assert program.out.until("") == f"drained {first}"
+    with pytest.raises(ProcessLookupError):  # when it has been reaped
+        while True:
+            os.kill(first, 0)
+    os.kill(second, signal.SIGUSR2)
+    assert program.out.rest() == [f"serving {second}", f"drained {second}"]
+    assert program.status() == 0
+
+
 def test_one_more_and_one_fewer(supervise: Start) -> None:
     program = supervise("drain", "1")
     [first] = begun(program, 1)

@@ -165,6 +165,8 @@ class Places:
         place = self.children[child]
         if not child.hear():  # it may live on, but the end of file would be reported again and again
             self._selector.unregister(child.pipe)
+        if self._stopping:  # nobody takes over from anybody: the one before may have been reaped
+            return
         if child.ready and child is place.next:
             self._take_over(place, child)
         if child.wish and child is place.current and place.next is None and place.due == math.inf:
