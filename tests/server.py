@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Condition, Thread
 from types import TracebackType
@@ -88,14 +89,21 @@ class RunningServer:
         with self._changed:
             return self._said
 
-    def until(self, pattern: str) -> re.Match[str]:
-        """Wait until ``pattern``, where ^ and $ stand at every line's ends, is found in the log; return the match."""
-        search = re.compile(pattern, re.MULTILINE).search
+    def until(self, pattern: str, times: int = 1) -> re.Match[str]:
+        """Wait until ``pattern`` is found so many times in the log; return the last match.
+
+        ^ and $ stand at every line's ends.
+        """
+        lines = re.compile(pattern, re.MULTILINE)
+
+        def found() -> re.Match[str] | None:
+            return next(islice(lines.finditer(self._said), times - 1, None), None)
+
         with self._changed:
-            self._changed.wait_for(lambda: self._silent or search(self._said), PATIENCE)
-            found = search(self._said)
-        assert found is not None, f"no {pattern!r} in:\n{self.log()}"
-        return found
+            self._changed.wait_for(lambda: self._silent or found(), PATIENCE)
+            match = found()
+        assert match is not None, f"no {pattern!r} {times} times in:\n{self.log()}"
+        return match
 
     def stop(self) -> int:
         """Ask it to stop by SIGTERM, unless it has ended; wait until all its processes are gone.

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -249,3 +250,12 @@ def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
     # sun_path holds 108 bytes on Linux, fewer elsewhere.
     bind = f"unix:{tmp_path}/{'a' * 120}"
     assert refusal(bind) == f"{bind} cannot be listened on: AF_UNIX path too long"
+
+
+def test_nobody_can_make_the_backlog_shorter() -> None:
+    [listener] = open_listeners(["127.0.0.1:0"])
+    with ExitStack() as stack:
+        stack.callback(close_listeners, [listener])
+        stack.enter_context(listener.dup()).listen(1)  # as an event loop does that begins to accept
+        for _ in range(10):  # whom the kernel drops tries again after a second
+            stack.enter_context(socket.create_connection(listener.getsockname(), 0.9))

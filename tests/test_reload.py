@@ -45,13 +45,8 @@ def ready(server: RunningServer) -> int:
     return len(re.findall(r"worker \d+ is ready", server.log()))
 
 
-async def until(server: RunningServer, pattern: str) -> None:
-    await asyncio.to_thread(server.until, pattern)
-
-
-async def until_ready(server: RunningServer, count: int) -> None:
-    """Wait until so many workers have become ready since the start."""
-    await until(server, rf"(?s)(worker \d+ is ready.*?){{{count}}}")
+async def until(server: RunningServer, pattern: str, times: int = 1) -> None:
+    await asyncio.to_thread(server.until, pattern, times)
 
 
 def until_true(answers: Callable[[], bool]) -> None:
@@ -73,7 +68,7 @@ async def test_ten_reloads_cost_nobody_a_request_nor_a_moment(tmp_path: Path) ->
             await crowd.more()
             for number in range(1, 11):
                 os.kill(server.pid, signal.SIGHUP)
-                await until(server, rf"(?s)(\breloaded$.*?){{{number}}}")
+                await until(server, r"\breloaded$", number)
             await crowd.more()
         check(crowd)
         assert ready(server) == 20
@@ -84,7 +79,7 @@ async def test_recycling_costs_nobody_a_request_nor_a_moment(tmp_path: Path) -> 
     options = ("--workers", "2", "--max-requests", "500")
     with RunningServer("app:application", *options, cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
-            await until_ready(server, 5)
+            await until(server, r"worker \d+ is ready$", 5)
             await crowd.more()
         check(crowd)
         server.until(r"worker \d+ is replaced: it has had \d+ requests$")
@@ -95,7 +90,7 @@ async def test_one_more_and_one_fewer_cost_nobody_a_request_nor_a_moment(tmp_pat
     with RunningServer("app:application", "--workers", "2", cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
             os.kill(server.pid, signal.SIGTTIN)
-            await until_ready(server, 1)
+            await until(server, r"worker \d+ is ready$", 1)
             await crowd.more()
             os.kill(server.pid, signal.SIGTTOU)
             await until(server, "workers: 2$")
@@ -248,7 +243,7 @@ async def test_reload_after_reload_nothing_grows(tmp_path: Path) -> None:
         seen = []
         for number in range(1, times + 1):
             os.kill(server.pid, signal.SIGHUP)
-            await until(server, rf"(?s)(\breloaded$.*?){{{number}}}")
+            await until(server, r"\breloaded$", number)
             if number in (times // 2, times):
                 seen.append(await asyncio.to_thread(measure, server))
         before, after = seen

@@ -189,6 +189,36 @@ def test_kills_at_once_when_asked_twice(supervise: Start, number: signal.Signals
     assert program.status() == 0
 
 
+def test_serves_on_for_its_delay_and_a_second_signal_ends_that(supervise: Start) -> None:
+    program = supervise("drain", "2", "--delay", "3600")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    assert program.err.until("stopping") == "INFO stopping in 3600 s"
+    program.send(signal.SIGHUP)  # nobody new is started
+    program.send(signal.SIGTERM)
+    assert program.err.until("") == "INFO stopping"
+    assert sum(line.startswith("drained") for line in program.out.rest()) == 2
+    assert program.status() == 0
+
+
+def test_drains_when_its_delay_is_over(supervise: Start) -> None:
+    program = supervise("drain", "1", "--delay", "0.01")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    program.err.until("INFO stopping in 0.01 s")
+    program.err.until("INFO stopping$")
+    assert program.out.rest()[-1].startswith("drained")
+    assert program.status() == 0
+
+
+def test_sigint_has_no_delay(supervise: Start) -> None:
+    program = supervise("drain", "1", "--delay", "3600")
+    program.out.until("started")
+    program.send(signal.SIGINT)
+    assert program.err.until("stopping") == "INFO stopping"
+    assert program.status() == 0
+
+
 def test_workers_see_the_death_of_the_supervisor(supervise: Start) -> None:
     program = supervise("orphan", "2")
     program.out.until("started")

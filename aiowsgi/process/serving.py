@@ -165,7 +165,10 @@ class _Serving:
                     *(self._config, opened.listeners, router, opened.access_log, self._certificates),
                     board=self._board,
                 )
-                worker.run(report.ready, life, life is not None, report.replace)
+                if life is None:
+                    worker.run(report.ready)
+                else:
+                    worker.run(report.ready, life, signals=True, replace=report.replace)
             except (RightsError, NotReadyError) as error:
                 report.failed(f"aiowsgi: {error}")
             except ApplicationError as error:
