@@ -55,7 +55,7 @@ def check(data: bytes) -> None:
             peer.check_end()
         assert not scene.server.shared.connections
     del scene, peer
-    assert _open_files() == open_before
+    assert _open_files() <= open_before  # fewer, if the garbage of others was collected meanwhile
 
 
 def _open_files() -> int:
