@@ -136,9 +136,8 @@ def test_a_call_that_has_waited_too_long_is_given_up_and_not_run() -> None:
         held, late, young = Held(), Call(), Call()
         loop.hold(held)
         loop.submit(late)
-        loop.now = 1
-        loop.submit(young)
         loop.now = 30.5
+        loop.submit(young)
         loop.finish(held)
         assert (late.runs, late.given_up) == (0, [503])
         assert (young.runs, young.given_up) == (1, [])
@@ -151,11 +150,11 @@ def test_a_call_does_not_wait_longer_for_threads_that_are_all_held() -> None:
         loop.submit(first)
         loop.now = 1
         loop.submit(second)
-        loop.sweep(30)
+        loop.sweep(29.5)
         assert first.given_up == second.given_up == []
-        loop.sweep(31)
+        loop.sweep(30.5)
         assert (first.given_up, second.given_up) == ([503], [])
-        loop.sweep(32)
+        loop.sweep(31.5)
         assert second.given_up == [503]
         loop.finish(held)
         assert first.runs == second.runs == 0

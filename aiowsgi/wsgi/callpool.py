@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
@@ -84,8 +85,9 @@ class _Post:
 # - Each call in ``_waiting`` has a token in ``_tokens``, put there behind it. A call that the loop takes out leaves
 #   its token, and whoever gets that finds another call or none. So no call waits while a thread does.
 # - The loop takes a call out by ``deque.remove``, a thread by ``popleft``: one of the two gets it.
-# - No call is run that has waited longer than the queue timeout, but for the last of a queue, which may have waited
-#   longer by the second from sweep to sweep, as none waits on for longer. So no thread idles while a call waits.
+# - No call is run that has waited longer than the queue timeout, by the clock as it was when a call was queued last, or
+#   at the last sweep; where calls are queued behind each other, that is now. Nor does any wait on past a sweep, but for
+#   the newest of a queue that has stood for long: no thread idles while a call waits.
 # - At most twice ``threads`` threads are alive. ``sweep`` starts one for each that hangs, and a thread that hung goes
 #   when its call comes back, so that there are ``threads`` again. A thread may find out one call late that it goes.
 # - A call that fails, and even one whose ``failed`` does, ends no thread.
@@ -119,7 +121,7 @@ class CallPool(WayBack):
         self._waiting: deque[Work] = deque()
         self._tokens: SimpleQueue[bool] = SimpleQueue()  # False: there is no more to do
         self._emptied = clock()  # when the queue was last seen empty
-        self._patience = self._longest  # how long a call may have waited at the moment
+        self._horizon = -inf  # a call that was queued before it has waited too long; moved on by the loop
         self._started = 0
         self._posts: list[_Post] = []
         self._short = False  # of threads, as of the last sweep
@@ -157,6 +159,7 @@ class CallPool(WayBack):
         Returns whether so many hang since now that not all threads are there, though as many as may be stand in.
         """
         now = self._clock()
+        self._move_horizon(now)
         self._refuse_late(now)
         for post in self._posts:
             if self._hangs(post, now):
@@ -196,18 +199,21 @@ class CallPool(WayBack):
         waiting, put, now = self._waiting, self._tokens.put, self._clock()
         if not waiting:
             self._emptied = now
-        standing = now - self._emptied >= self._longest
-        self._patience = self._longest * HURRY if standing else self._longest
+        self._move_horizon(now)
         for call in calls:
             call.since = now
             waiting.append(call)
             put(True)
 
+    def _move_horizon(self, now: float) -> None:
+        standing = now - self._emptied >= self._longest
+        self._horizon = now - (self._longest * HURRY if standing else self._longest)
+
     def _refuse_late(self, now: float) -> None:
         """Give up calls in the place of threads that all have something else to do."""
         waiting = self._waiting
         with suppress(IndexError, ValueError):  # there is none, or a thread has taken it
-            while now - (call := waiting[0]).since > (self._patience if len(waiting) > 1 else self._longest):
+            while (call := waiting[0]).since < (self._horizon if len(waiting) > 1 else now - self._longest):
                 waiting.remove(call)
                 self.hand_over(_GivenUp(self, call, overloaded()))
 
@@ -231,8 +237,8 @@ class CallPool(WayBack):
                 call = waiting.popleft()
             except IndexError:  # the loop has taken it out
                 continue
-            # The newest is not looked at: it is run, but for one that the sweep has found too old.
-            if waiting and self._clock() - call.since > self._patience:
+            # The newest is run however old it is, or a thread would idle; the sweep has refused it if it is too old.
+            if call.since < self._horizon and waiting:
                 self.hand_over(_GivenUp(self, call, overloaded()))
             else:
                 post.call = call
