@@ -1,8 +1,9 @@
 """Every setting once: command line, file, environment and documentation are derived from here."""
 
+from aiowsgi.config.declaring import Setting
 from aiowsgi.config.page import settings_page
 from aiowsgi.config.parts import Files, Lifetime, Limits, Timeouts, Tls
-from aiowsgi.config.settings import SETTINGS, Config, Setting
+from aiowsgi.config.settings import SETTINGS, Config
 from aiowsgi.config.sources import ConfigError, load
 
 __all__ = [

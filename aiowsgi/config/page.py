@@ -7,7 +7,7 @@ from aiowsgi.config.settings import SETTINGS
 _PAGE_HEAD = """\
 # Settings
 
-This page is generated from the declarations in `aiowsgi/config/settings.py`.
+This page is generated from the declarations in `aiowsgi/config/`.
 
 A setting is taken from the first of these places that gives it; lists are not joined.
 

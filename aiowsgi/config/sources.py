@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from aiowsgi.config import values
-from aiowsgi.config.settings import SETTINGS, Config, as_option, as_variable
+from aiowsgi.config.declaring import as_option, as_variable
+from aiowsgi.config.settings import SETTINGS, Config
 from aiowsgi.config.values import Kind
 
 

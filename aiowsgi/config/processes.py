@@ -1,0 +1,71 @@
+"""The settings of the processes: how they come and go, and what they log."""
+
+from dataclasses import dataclass
+
+from aiowsgi.config import values
+from aiowsgi.config.declaring import setting
+from aiowsgi.config.parts import Lifetime
+
+_PROCESS, _LOG = "Processes", "Logging"
+_LIFETIME = Lifetime()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings:
+    health_path: str | None = setting(
+        _PROCESS,
+        values.PATH,
+        None,
+        "Answer 200 at this path, and 503 once the server is going to stop: for the health check of a load balancer.",
+    )
+    ready_check: str | None = setting(
+        _PROCESS,
+        values.REQUEST_PATH,
+        None,
+        "What each worker asks itself before it serves. Below status 400 it is ready; else, or after 30 seconds, it has"
+        " failed to start, and whom it was to replace serves on.",
+    )
+    drain_delay: float = setting(
+        _PROCESS,
+        values.SECONDS_OR_NONE,
+        0.0,
+        "How long to serve on after SIGTERM, while the health path says 503: as long as a load balancer takes to"
+        " notice. 0 stops at once, for there may be none.",
+    )
+    max_requests: int = setting(
+        _PROCESS,
+        values.bound("requests"),
+        _LIFETIME.requests,
+        "Replace a worker after so many, as in gunicorn: against what leaks. None by default, because most do not.",
+    )
+    max_requests_jitter: int | None = setting(
+        _PROCESS,
+        values.bound("requests"),
+        _LIFETIME.jitter,
+        "Most requests to put that off by chance, so that workers are not replaced together.",
+        "a tenth of them",
+    )
+    max_rss: int = setting(
+        _PROCESS,
+        values.SIZE,
+        _LIFETIME.rss,
+        "Replace a worker that has so much memory in use; 0 for no bound.",
+    )
+    max_age: float = setting(
+        _PROCESS,
+        values.SECONDS_OR_NONE,
+        _LIFETIME.age,
+        "Replace a worker after so long, put off by up to a tenth by chance; 0 for no bound.",
+    )
+
+    access_log: str | None = setting(
+        _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"
+    )
+    log_level: str = setting(
+        _LOG, values.LEVEL, "info", "Least severity to log: debug, info, warning, error or critical."
+    )
+    debug: bool = setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
+
+    @property
+    def lifetime(self) -> Lifetime:
+        return Lifetime(self.max_requests, self.max_requests_jitter, self.max_rss, self.max_age)
