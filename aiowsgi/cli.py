@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
-from aiowsgi.config.values import processors
+from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.serving import run
 from aiowsgi.site.compress import Report, Result, Task, compressed, tasks

@@ -60,6 +60,10 @@ class Program:
         self.out = Output(self._process.stdout)
         self.err = Output(self._process.stderr)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

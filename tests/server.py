@@ -110,7 +110,8 @@ class RunningServer:
 
         Returns the exit status; the log is complete then.
         """
-        self._process.send_signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
         status = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self._silent, f"a worker is left\n{self.log()}"

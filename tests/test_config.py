@@ -1,7 +1,6 @@
 """Settings: what each source may say, which one wins, and what a mistake reads like."""
 
 import math
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from aiowsgi.config import (
     settings_page,
     values,
 )
+from aiowsgi.config.processors import processors
 from aiowsgi.http.framing import field_lines
 
 Site = Callable[..., Config]
@@ -619,7 +619,7 @@ def test_flags_in_variables(site: Site, text: str, value: bool) -> None:
 
 
 def test_auto_workers_are_as_many_as_the_processors_this_process_may_use(site: Site) -> None:
-    assert site(app="a:b", workers="auto").workers == len(os.sched_getaffinity(0))
+    assert site(app="a:b", workers="auto").workers == processors()
 
 
 @pytest.mark.parametrize("prefix", ["/a/b", "a/b", "/a/b/", "//a/b//"])

@@ -6,7 +6,6 @@ from threading import Barrier, Event, active_count
 
 import pytest
 
-from aiowsgi.config.values import processors
 from aiowsgi.wsgi.parallel import in_threads
 
 
@@ -72,7 +71,3 @@ def test_what_one_raises_ends_all() -> None:
     with pytest.raises(LookupError):
         list(in_threads(work, range(100), 1))
     assert len(begun) <= 3
-
-
-def test_there_is_a_processor() -> None:
-    assert processors() >= 1

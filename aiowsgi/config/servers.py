@@ -39,7 +39,12 @@ class ServerSettings:
         "Expect the PROXY protocol, version 1 or 2, at the beginning of each connection, and refuse who is not one of"
         " --trusted-proxies.",
     )
-    workers: int = setting(_SERVER, values.WORKERS, 1, "Worker processes; auto: one for each processor.")
+    workers: int = setting(
+        _SERVER,
+        values.WORKERS,
+        1,
+        "Worker processes; auto: one for each processor that it may use, a container's CPU quota counted.",
+    )
     threads: int = setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
     stream_requests: bool = setting(
         _SERVER,

@@ -1,12 +1,13 @@
 """How the values of settings are written: each Kind turns text into a value, or refuses it."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_network
 from math import isfinite
+
+from aiowsgi.config.processors import processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,6 @@ def _automatic(text: str) -> int:
 
 def _bound(text: str) -> int:
     return int(_matched("[0-9]{1,9}", text)[0])
-
-
-def processors() -> int:
-    """Return how many processors this process may use: in a container fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _workers(text: str) -> int:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from functools import partial
 from types import TracebackType
 from typing import NoReturn
@@ -168,6 +168,19 @@ def _shed(signals: Collection[int], mask: set[int], leave: Callable[[], None]) -
     for number in signals:
         signal.signal(number, signal.SIG_IGN if number in _OF_TERMINALS else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def reap_orphans(own: Container[int]) -> None:
+    """Reap the children that have ended, but for those in ``own``: they are another one's to see to.
+
+    The first process of a container becomes the parent of all whose parents have ended.
+    """
+    with contextlib.suppress(ChildProcessError):  # there are no children
+        # One of ``own`` that has ended just now stands before the others. Its SIGCHLD is still to come.
+        while (
+            ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        ) and ended.si_pid not in own:
+            os.waitpid(ended.si_pid, 0)
 
 
 def _flush() -> None:

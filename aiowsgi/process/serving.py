@@ -22,6 +22,7 @@ from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
 from aiowsgi.version import __version__
+from aiowsgi.wsgi import spool
 from aiowsgi.wsgi.serial import OneThread
 
 try:
@@ -160,6 +161,7 @@ class _Serving:
                     self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
                 if opened.rights is not None:
                     opened.rights.take()
+                _check_temporary_files()
                 router = build_router(self._config, self._application, lambda: self._board.leaving)
                 worker = Worker(
                     *(self._config, opened.listeners, router, opened.access_log, self._certificates),
@@ -203,6 +205,14 @@ class _Serving:
 
     def leave(self) -> None:
         self._board.leave()
+
+
+def _check_temporary_files() -> None:
+    if not spool.is_possible():
+        logger.warning(
+            "no folder for temporary files can be written: long uploads are answered 507, and a slow client of a long"
+            " answer holds its thread; mount one at /tmp, or name one in TMPDIR"
+        )
 
 
 def _run_alone(serving: _Serving) -> int:

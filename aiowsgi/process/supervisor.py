@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from aiowsgi.observe.errorlog import has_descriptor, write_in_time
-from aiowsgi.process.child import START_FAILED, Report, fork
+from aiowsgi.process.child import START_FAILED, Report, fork, reap_orphans
 from aiowsgi.process.places import Places
 from aiowsgi.server.listeners import close_listeners
 
@@ -58,6 +58,7 @@ class Supervisor:
     - Nothing happens in a signal handler: its number comes through a pipe and is acted on in the loop.
     - Nothing is polled: a worker's death is a SIGCHLD, and the clock is asked only for what is due.
     - A supervisor that dies, by SIGKILL even, is noticed by its workers: a pipe that it alone holds ends.
+    - As the first process of a container it buries whom others have left behind: nobody else would.
     - When ``run`` returns or raises, no worker, zombie or socket file is left.
     """
 
@@ -136,6 +137,8 @@ class Supervisor:
 
     def _reap(self) -> None:
         self._places.reap()
+        if os.getpid() == 1:
+            reap_orphans({child.pid for child in self._places.children})
 
     def _reload(self) -> None:
         if self._phase is _Phase.SERVING and self._service.reload():

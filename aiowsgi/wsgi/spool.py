@@ -58,6 +58,15 @@ class Spool(Descriptor):
             _left_behind.append(self._number)
 
 
+def is_possible() -> bool:
+    """Tell whether there can be any: somewhere a file has to be written."""
+    try:
+        TemporaryFile().close()
+    except OSError:
+        return False
+    return True
+
+
 def are_left_behind() -> bool:
     """Tell whether there is something for ``close_left_behind`` to do."""
     return bool(_left_behind)
