@@ -1,10 +1,12 @@
 """One worker process: how its parent starts it, and how it reports to its parent."""
 
 import contextlib
+import faulthandler
 import logging
 import math
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -34,8 +36,10 @@ class Report:
     goes no further, because what is above in a forked process belongs to the parent.
     """
 
-    def __init__(self, send: Callable[[bytes], object]) -> None:
+    def __init__(self, send: Callable[[bytes], object], line: socket.socket | None = None) -> None:
+        """``line`` is where the parent asks and is answered, see ``Questions``; None: there is nobody to ask."""
         self._send = send
+        self.line = line
         self.status = 0  # the exit status that fits what was reported
 
     def ready(self) -> None:
@@ -77,9 +81,12 @@ Work = Callable[[Report, int | None], None]
 class Child:
     """A worker process as its parent sees it."""
 
-    def __init__(self, pid: int, pipe: int) -> None:
+    def __init__(self, pid: int, pipe: int, line: socket.socket) -> None:
         self.pid = pid
         self.pipe = pipe  # where its report is read, without blocking
+        self.line = line  # where it is asked and answers, without blocking: see ``Questions``
+        self.mute = False  # whether nothing can be heard on it any more
+        self.started_at = time.monotonic()
         self.generation = 0  # of the code and the settings that it has loaded
         self.ready_at = math.inf  # on the monotonic clock
         self.deadline = math.inf  # when it will be killed, on the same clock; set when it is asked to stop
@@ -120,6 +127,18 @@ class Child:
         self.deadline = math.inf
         os.kill(self.pid, signal.SIGKILL)
 
+    def show_stacks(self) -> None:
+        """Have it write to its line where its threads are, whatever it is doing.
+
+        A signal that comes too early harms nobody: by default this one is ignored.
+        """
+        os.kill(self.pid, signal.SIGURG)
+
+    def close(self) -> None:
+        """Close what ties this process to it."""
+        os.close(self.pipe)
+        self.line.close()
+
 
 def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], None]) -> Child:
     """Start a process that does ``work`` and return it.
@@ -129,22 +148,27 @@ def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], No
     ``leave`` is called in the child, to close what is the parent's alone. Raises OSError.
     """
     _flush()  # or the child would write it once more
-    pipe, pipe_end = os.pipe()
-    os.set_blocking(pipe, False)
-    # A SIGTERM for the child that comes before it has shed the parent's handlers has to wait, or it is lost.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            os.close(pipe)
-            _live(work, life, Report(partial(_write, pipe_end)), partial(_shed, signals, mask, leave))
-    except OSError:
-        os.close(pipe)
-        raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(pipe_end)
-    return Child(pid, pipe)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        line, line_end = socket.socketpair()
+        ours.callback(line.close)
+        theirs.callback(line_end.close)
+        pipe, pipe_end = os.pipe()
+        ours.callback(os.close, pipe)
+        theirs.callback(os.close, pipe_end)
+        line.setblocking(False)
+        os.set_blocking(pipe, False)
+        # A SIGTERM for the child that comes before it has shed the parent's handlers has to wait, or it is lost.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                report = Report(partial(_write, pipe_end), line_end)
+                _live(work, life, report, partial(_shed, signals, mask, leave))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        ours.pop_all()
+    return Child(pid, pipe, line)
 
 
 def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> NoReturn:
@@ -152,6 +176,9 @@ def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> No
     try:
         with report:
             shed()
+            if report.line is not None:
+                # A descriptor of its own, which stays open: what is written there later must not get elsewhere.
+                faulthandler.register(signal.SIGURG, os.dup(report.line.fileno()))
             work(report, life)
         logging.shutdown()
         last = OneThread("aiowsgi-last")

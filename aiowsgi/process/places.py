@@ -190,9 +190,10 @@ class Places:
                 continue
             place = self.children.pop(child)
             child.hear()
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(child.pipe)
-            os.close(child.pipe)
+            for end in (child.pipe, child.line):
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(end)
+            child.close()
             line = f"worker {pid} {_ending(status)}"
             if self._stopping or child not in (place.current, place.next):
                 # Others that cannot start have nothing to add to the first; one that cannot drain has.

@@ -170,7 +170,7 @@ class _Serving:
                 if life is None:
                     worker.run(report.ready)
                 else:
-                    worker.run(report.ready, life, signals=True, replace=report.replace)
+                    worker.run(report.ready, life, True, report.replace, report.line)
             except (RightsError, NotReadyError) as error:
                 report.failed(f"aiowsgi: {error}")
             except ApplicationError as error:

@@ -20,6 +20,7 @@ from typing import Protocol
 from aiowsgi.observe.errorlog import has_descriptor, write_in_time
 from aiowsgi.process.child import START_FAILED, Report, fork, reap_orphans
 from aiowsgi.process.places import Places
+from aiowsgi.process.questions import Questions
 from aiowsgi.server.listeners import close_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
@@ -97,6 +98,7 @@ class Supervisor:
         self._selector.register(self._queue, selectors.EVENT_READ, self._act_on_signals)
         spawn = partial(fork, service.work, self._life, self._signals, self._close_own)
         self._places = Places(workers, spawn, self._selector, graceful, service.started, self._fail)
+        self._questions = Questions(self._selector)
 
     def run(self) -> int:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
@@ -109,6 +111,7 @@ class Supervisor:
                     if self._drains_at <= time.monotonic():
                         self._stop()
                     self._places.act()
+                    self._questions.act()
         finally:
             self._end()
         return self._status
@@ -130,7 +133,7 @@ class Supervisor:
                 self._signals[signal.Signals(number)]()
 
     def _seconds_until_due(self) -> float | None:
-        due = min(self._places.due(), self._drains_at)
+        due = min(self._places.due(), self._questions.due(), self._drains_at)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     # What signals ask for.
@@ -191,7 +194,7 @@ class Supervisor:
         """Close the descriptors that a worker has no use for."""
         self._selector.close()
         for child in self._places.children:
-            os.close(child.pipe)
+            child.close()
         for descriptor in (self._queue, self._queue_end, self._life_end):
             os.close(descriptor)
 

@@ -59,5 +59,4 @@ def _connect(config: Config, shared: Shared, proxies: Proxies | None) -> Connect
         drops = drops_of_proxies(config.forwarded_fields)
         parser = Parser(config.limits, fast=config.parser != "h11", drops=drops)
         return partial(ProxiedConnection, proxies, parser, shared)
-    counts = shared.limits.requests or config.max_requests
-    return partial(CountedConnection if counts else Connection, shared)
+    return partial(CountedConnection if shared.limits.requests else Connection, shared)

@@ -213,6 +213,7 @@ class Connection(Streaming):
         self._request = request
         self._content = content
         shared = self._shared
+        shared.requests += 1
         if shared.log is not None:
             self._began = shared.loop.time()
             self._know_client()  # while the transport can tell

@@ -1,7 +1,4 @@
-"""A connection that counts: it ends behind so many requests, and so may its worker.
-
-Where neither has such a bound, connections are not of this kind, and nothing is counted.
-"""
+"""A connection that ends behind so many requests; where there is no such bound, connections are not of this kind."""
 
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import ContentReader
@@ -21,7 +18,6 @@ class CountedConnection(Connection):
 
     def _begin(self, request: Request, content: ContentReader | None) -> None:
         self._left -= 1  # below 0 where there is no bound
-        self._shared.requests += 1
         if not self._left:
             request.keep_alive = False
         super()._begin(request, content)

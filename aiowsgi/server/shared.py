@@ -76,7 +76,7 @@ class Shared:
     https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep
     due: tuple[float, ...] = ()  # the deadlines that are set now, by State: one number for many connections
-    requests: int = 0  # that have begun, where somebody wants to know: see CountedConnection
+    requests: int = 0  # that have begun
     draining: bool = False  # answers say Connection: close
     # Set when a draining worker has lost its last connection.
     drained: asyncio.Event = field(default_factory=asyncio.Event)

@@ -16,11 +16,13 @@ from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
+from aiowsgi.server.answering import answer_on
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.descriptors import most_connections
 from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import begin_to_drain, drain
+from aiowsgi.server.inspection import answers
 from aiowsgi.server.listeners import Listener, port_of_https
 from aiowsgi.server.readycheck import check
 from aiowsgi.server.recycling import Recycling
@@ -77,17 +79,18 @@ class Worker:
         life: int | None = None,
         signals: bool = False,
         replace: Callable[[str], None] = lambda reason: None,
+        line: socket.socket | None = None,
     ) -> None:
         """Serve until stopped, then drain; blocks.
 
         ``ready`` is called once connections are accepted. ``life`` is a descriptor whose end of file begins the
         draining, as SIGTERM does with ``signals``. ``replace`` is called, with the reason, when another process
-        should take the place of this one.
+        should take the place of this one. On ``line`` the supervisor asks, and is answered; it is closed at the end.
 
         Raises NotReadyError.
         """
         with asyncio.Runner(loop_factory=_LOOPS[self._config.loop]) as runner:
-            runner.run(self._serve(ready, life, signals, replace))
+            runner.run(self._serve(ready, life, signals, replace, line))
 
     def stop(self) -> None:
         """Begin to drain. From any thread."""
@@ -108,6 +111,7 @@ class Worker:
         life: int | None,
         signals: bool,
         replace: Callable[[str], None],
+        line: socket.socket | None,
     ) -> None:
         loop = self._loop = asyncio.get_running_loop()
         stop = self._stop = asyncio.Event()
@@ -118,6 +122,8 @@ class Worker:
             if life is not None:
                 loop.add_reader(life, self._watch_life, loop, life, stop)
                 stack.callback(loop.remove_reader, life)
+            if line is not None:
+                stack.callback((await answer_on(line, loop, answers(shared))).close)
             if signals:
                 loop.add_signal_handler(signal.SIGTERM, stop.set)
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)

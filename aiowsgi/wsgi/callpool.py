@@ -130,6 +130,11 @@ class CallPool(WayBack):
             self._start()
 
     @property
+    def threads(self) -> int:
+        """How many calls can run at once."""
+        return self._threads
+
+    @property
     def waiting(self) -> int:
         """How many calls have not begun."""
         return len(self._waiting) + len(self._submitted)
@@ -171,6 +176,12 @@ class CallPool(WayBack):
         if self._short and not was_short:
             logger.error("so many threads hang that no more can stand in for them")
         return self._short and not was_short
+
+    def served(self) -> dict[int, tuple[Work, float]]:
+        """Return the calls that run, and how many seconds ago each was queued, by the ids of their threads."""
+        now = self._clock()
+        calls = [(post.thread.ident or 0, post.call) for post in self._posts]
+        return {ident: (call, now - call.since) for ident, call in calls if call is not None}
 
     def running(self) -> Iterator[str]:
         """Yield, for each call that runs, what it is, for how long it has run, and where it is. Reads source files."""

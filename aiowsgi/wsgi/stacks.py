@@ -1,21 +1,35 @@
 """Where a thread is: its stack, as another thread sees it."""
 
 import sys
+import threading
+from collections.abc import Collection, Iterator
 from threading import Thread
 from traceback import FrameSummary, StackSummary, walk_stack
-from types import CodeType
+from types import CodeType, FrameType
 
 
 def stack_of(thread: Thread, below: CodeType) -> StackSummary:
     """Return what ``thread`` has called, down to ``below``. It does not look at the disk, nor hold the thread up."""
-    calls: list[FrameSummary] = []
     frame = sys._current_frames().get(thread.ident or 0)
-    if frame is not None:  # or it has ended
-        for each, line in walk_stack(frame):
-            code = each.f_code
-            if code is below:
-                break
-            calls.append(FrameSummary(code.co_filename, line, code.co_name, lookup_line=False))
+    if frame is None:  # it has ended
+        return StackSummary.from_list([])
+    return _summary(frame, [below])
+
+
+def stacks(below: Collection[CodeType]) -> Iterator[tuple[int, str, StackSummary]]:
+    """Yield the id and the name of each thread of this process, and what it has called, down to any of ``below``."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        yield ident, names.get(ident, f"thread {ident}"), _summary(frame, below)
+
+
+def _summary(frame: FrameType, below: Collection[CodeType]) -> StackSummary:
+    calls: list[FrameSummary] = []
+    for each, line in walk_stack(frame):
+        code = each.f_code
+        if code in below:
+            break
+        calls.append(FrameSummary(code.co_filename, line, code.co_name, lookup_line=False))
     return StackSummary.from_list(calls[::-1])
 
 
