@@ -18,6 +18,7 @@ import click
 from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
 from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
+from aiowsgi.process.passed import take_passed
 from aiowsgi.process.serving import run
 from aiowsgi.site.compress import Report, Result, Task, compressed, tasks
 from aiowsgi.version import __version__
@@ -53,9 +54,10 @@ def _parameter(setting: Setting) -> click.Parameter:
 
 def _serve(**given: object) -> int:
     directory = Path.cwd()
+    passed = take_passed(os.environ)
 
     def settings() -> Config:
-        config = load(given, os.environ, directory)
+        config = load(given, os.environ, directory, passed)
         return (
             replace(config, access_log="-") if config.access_log is None and sys.stdout.isatty() else config
         )

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -27,14 +28,23 @@ class RunningServer:
     _process: subprocess.Popen[str]
     _reader: Thread
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT, **variables: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path = ROOT,
+        launcher: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
+        **variables: str,
+    ) -> None:
         """``arguments`` are those behind ``aiowsgi serve``; ``variables`` are added to the environment.
 
-        Modules of this project are found from any ``cwd``.
+        Modules of this project are found from any ``cwd``. ``launcher`` is a command that is given the server's and
+        becomes it; it has ``descriptors`` open.
         """
         bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
-        self._command = [sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind]
+        self._command = [*launcher, sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind]
         self._cwd = cwd
+        self._descriptors = descriptors
         # Not the tester's settings; but what the coverage of subprocesses travels by.
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("AIOWSGI_")}
         path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
@@ -54,6 +64,7 @@ class RunningServer:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="backslashreplace",
+            pass_fds=self._descriptors,
             process_group=0,  # so that its workers can be killed with it
         )
         self._reader = Thread(target=self._read, daemon=True)

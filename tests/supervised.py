@@ -7,6 +7,7 @@ mix; the end of that pipe means that every process is gone.
 import argparse
 import contextlib
 import logging
+import math
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 from aiowsgi.process.child import Report, Work
+from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.server.listeners import open_listeners
 
@@ -211,6 +213,9 @@ class Service:
     def reloaded(self, outcome: str) -> None: ...
 
     def leave(self) -> None: ...
+
+    def look(self, places: Places) -> float:
+        return math.inf
 
 
 def main() -> int:

@@ -43,6 +43,37 @@ def port_of(listener: socket.socket) -> int:
     return port
 
 
+def test_a_descriptor_that_listens_is_taken_over_and_not_left_to_programs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        number = os.dup(given.fileno())
+        os.set_inheritable(number, True)
+        with listening(f"tls:fd:{number}") as [listener]:
+            assert listener.fileno() == number
+            assert not os.get_inheritable(number)
+            assert (listener.tls, listener.gettimeout(), listener.file) == (True, 0.0, None)
+            assert accepts(listener, given.getsockname())
+            assert address_of(listener) == f"https://127.0.0.1:{port_of(given)}"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+
+
+def test_descriptors_that_nobody_can_listen_on_are_refused(tmp_path: Path) -> None:
+    with (
+        (tmp_path / "file").open("w") as file,
+        socket.socket() as idle,
+        socket.socket(type=socket.SOCK_DGRAM) as datagrams,
+        socket.create_server(("127.0.0.1", 0)) as given,
+    ):
+        for other in (file, idle, datagrams):
+            assert refusal(f"fd:{other.fileno()}") == f"fd:{other.fileno()} is not a listening stream socket"
+            os.fstat(other.fileno())  # it is still open, and its owner's
+        number = os.dup(given.fileno())
+        twice = refusal(f"fd:{number}", f"tls:fd:{number}")
+        assert twice == f"tls:fd:{number} is taken by another process or by another bind"
+        assert refusal(f"fd:{number}") == f"fd:{number} is not open"
+    assert refusal("fd:x").startswith("fd:x is no address")
+
+
 def accepts(listener: socket.socket, address: tuple[str, int] | str) -> bool:
     """Tell whether a client that goes to ``address`` comes out at ``listener``."""
     with socket.socket(listener.family) as client:
@@ -153,7 +184,7 @@ def test_a_taken_port_is_refused_and_closes_what_was_open() -> None:
     ],
 )
 def test_what_is_no_address_is_told_what_was_expected(bind: str) -> None:
-    expected = "is no address: expected HOST:PORT, [::1]:PORT, :PORT or unix:PATH"
+    expected = "is no address: expected HOST:PORT, [::1]:PORT, :PORT, unix:PATH or fd:N"
     assert refusal(bind) == f"{bind} {expected}"
 
 

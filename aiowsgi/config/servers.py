@@ -15,7 +15,8 @@ class ServerSettings:
         _SERVER,
         values.ADDRESS,
         ("127.0.0.1:8000",),
-        "Listen here, with tls: in front for HTTPS; port 0 is any free port.",
+        "Listen here, with tls: in front for HTTPS; port 0 is any free port, fd:3 a socket that listens already, as"
+        " descriptor 3. Those that systemd passes on stand in the stead of all others.",
     )
     trusted_proxies: tuple[str, ...] = setting(
         _SERVER,

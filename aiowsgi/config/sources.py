@@ -1,8 +1,9 @@
 """Where settings come from: command line over environment over file over default."""
 
 import os
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,12 +26,18 @@ _FILES = ("aiowsgi.toml", _PROJECT_FILE)
 _ROOTS = {"static": "html", "scripts": "apps", "mount": "app"}  # the same kind of mount, at "/"
 
 
-def load(command_line: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> Config:
+def load(
+    command_line: Mapping[str, object],
+    environ: Mapping[str, str],
+    directory: Path,
+    passed: Sequence[str] = (),
+) -> Config:
     """Read and check all settings; relative paths start from ``directory``.
 
     ``command_line`` holds what was given there by a field's name (None and () are nothing), and as ``config``
-    the file to read. Reads that file and looks whether folders exist; nothing else comes from outside the
-    arguments. Raises ConfigError.
+    the file to read. ``passed`` are the binds of sockets that systemd has opened, which count instead of those that
+    were given, unless descriptors are named there. Reads that file and looks whether folders exist; nothing else comes
+    from outside the arguments. Raises ConfigError.
     """
     options = dict(command_line)
     variables = {
@@ -48,6 +55,9 @@ def load(command_line: Mapping[str, object], environ: Mapping[str, str], directo
         found = _file_of(directory)
     found |= _read(variables, as_variable, text=True)
     found |= _read(options, as_option, text=True)
+    _, binds = found.get("bind", ("", ()))
+    if passed and not any(re.match("(tls:)?fd:", bind) for bind in binds):
+        found["bind"] = "LISTEN_FDS", tuple(passed)
     return _checked(found, directory)
 
 

@@ -105,6 +105,9 @@ def _address(text: str) -> str:
     if address.startswith("unix:"):
         _text(address.removeprefix("unix:"))
         return text
+    if address.startswith("fd:"):
+        _matched("fd:[0-9]{1,4}", address)
+        return text
     match = _matched(r"(?:\[([^]]*)\]|[\w.-]*):([0-9]{1,5})", address)
     if match[1] is not None:
         IPv6Address(match[1])
@@ -218,8 +221,9 @@ PEM = Kind("FILE", "a file that exists", _text)
 PEMS = Kind("FILE", "a file that exists", _text, many=True)
 FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text)
 ADDRESS = Kind(
-    "[tls:]HOST:PORT|unix:PATH",
-    'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces) or unix:PATH, with tls: in front for HTTPS',
+    "[tls:]HOST:PORT|unix:PATH|fd:N",
+    'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces), unix:PATH or fd:N, with tls: in front for'
+    " HTTPS",
     _address,
     many=True,
 )

@@ -12,6 +12,8 @@ from aiowsgi.config import Config, ConfigError
 from aiowsgi.observe.accesslog import open_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report
+from aiowsgi.process.notify import take_manager
+from aiowsgi.process.places import Places
 from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.server.board import Board
@@ -84,7 +86,7 @@ def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
     stack.callback(close_listeners, listeners)
     if rights is not None:
         for listener in listeners:
-            if isinstance(listener.getsockname(), str):
+            if listener.file is not None:
                 rights.own(listener.getsockname())
     access_log = None
     if config.access_log is not None:
@@ -152,6 +154,8 @@ class _Serving:
         self._proven = config, opened.certificates  # what workers have started with
         self._read_again = read_again
         self._board = Board()
+        self._manager = take_manager(os.environ)
+        self._doing = "starting"  # for people
 
     def work(self, report: Report, life: int | None) -> None:
         opened = self._opened
@@ -179,8 +183,16 @@ class _Serving:
 
     def started(self) -> None:
         _tell_of_start(self._config, self._opened.listeners)
+        self._go_on("serving")
+
+    def look(self, places: Places) -> float:
+        workers = sum(child.ready for child in places.children)
+        self._manager.status(f"{self._doing}, workers: {workers}")
+        return self._manager.beat()
 
     def reload(self) -> bool:
+        self._doing = "reloading"
+        self._manager.reloading()
         try:
             config = self._config if self._read_again is None else self._read_again()
             fixed = {name: getattr(self._config, name) for name in _FIXED}
@@ -193,6 +205,7 @@ class _Serving:
                 certificates = Certificates(config.tls) if config.tls is not None else None
         except (ConfigError, CertificateError) as error:
             logger.error("no reload: %s", error)
+            self._go_on("serving with the settings from before")
             return False
         self._config, self._certificates = config, certificates
         return True
@@ -200,11 +213,21 @@ class _Serving:
     def reloaded(self, outcome: str) -> None:
         if outcome:
             self._config, self._certificates = self._proven  # for the next worker, should one die
+            self._go_on("serving with what was loaded before")
         else:
             self._proven = self._config, self._certificates
+            self._go_on("serving")
+
+    def _go_on(self, doing: str) -> None:
+        if not self._board.leaving:
+            self._doing = doing
+            self._manager.ready()
 
     def leave(self) -> None:
-        self._board.leave()
+        if not self._board.leaving:
+            self._board.leave()
+            self._doing = "stopping"
+            self._manager.stopping(self._config.drain_delay + self._config.timeouts.graceful + SPARE)
 
 
 def _check_temporary_files() -> None:

@@ -44,6 +44,9 @@ class Service(Protocol):
     def leave(self) -> None:
         """The server is going to stop: whoever asks is to be told."""
 
+    def look(self, places: Places) -> float:
+        """Look at what the loop's last turn has brought; return when to look again, on the monotonic clock."""
+
 
 class _Phase(IntEnum):
     SERVING = 0
@@ -133,7 +136,8 @@ class Supervisor:
                 self._signals[signal.Signals(number)]()
 
     def _seconds_until_due(self) -> float | None:
-        due = min(self._places.due(), self._questions.due(), self._drains_at)
+        look = self._service.look(self._places)
+        due = min(self._places.due(), self._questions.due(), self._drains_at, look)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     # What signals ask for.

@@ -1,4 +1,4 @@
-"""Listening sockets: opened from what ``--bind`` says before the first fork, closed once at the end.
+"""Listening sockets: opened, or taken over, from what ``--bind`` says before the first fork, closed once at the end.
 
 Every worker accepts from the same sockets, so a waiting connection outlives any worker. ``fork`` hands open
 descriptors on by itself; they stay close-on-exec (PEP 446), or a program started by an application would hold
@@ -23,6 +23,8 @@ _REFUSALS = {
     errno.ENOTDIR: "is in a folder that does not exist",
     errno.ENOTSOCK: "is a file and not a socket",
     errno.EROFS: "is on a read-only file system",
+    errno.EBADF: "is not open",
+    errno.EPROTOTYPE: "is not a listening stream socket",
 }
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -35,7 +37,8 @@ class Listener(socket.socket):
     """A listening socket that knows its file, if it has one."""
 
     tls = False  # whoever connects is expected to speak TLS
-    # Device and inode: by the end a newer server may have put its own socket at the same path.
+    # Device and inode: by the end a newer server may have put its own socket at the same path. None for the file of a
+    # socket that was passed on: whoever made it removes it.
     file: tuple[int, int] | None = None
 
     def listen(self, backlog: int = BACKLOG, /) -> None:
@@ -48,7 +51,7 @@ class Listener(socket.socket):
 
 
 def open_listeners(binds: Sequence[str]) -> list[Listener]:
-    """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT`` and ``unix:PATH``.
+    """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT``, ``unix:PATH`` and ``fd:N``.
 
     Before each of them ``tls:`` may stand: what is done about it is for who accepts.
 
@@ -57,16 +60,16 @@ def open_listeners(binds: Sequence[str]) -> list[Listener]:
     whoever else listens there. Of several addresses those that the machine does not have are left out. The
     addresses of one bind share one port, also where port 0 lets the system choose it.
 
-    A socket file that nobody listens on was left by a crash and is taken over.
+    A socket file that nobody listens on was left by a crash and is taken over. ``fd:N`` is a descriptor that this
+    process has had from its start, of a socket that listens already.
 
     Raises ListenError, with none of them left open.
     """
     listeners: list[Listener] = []
     for bind in dict.fromkeys(binds):
         address = bind.removeprefix("tls:")
-        opening = _open_unix(address) if address.startswith("unix:") else _open_tcp(address)
         try:
-            for listener in opening:
+            for listener in _open(address, listeners):
                 listener.tls = address != bind
                 listeners.append(listener)
         except (OSError, ValueError) as error:
@@ -91,6 +94,8 @@ def address_of(sock: socket.socket) -> str:
     """Return where a socket listens as a URL: http://127.0.0.1:8000, https://[::1]:8443, unix:/path, tls:unix:/path."""
     name = sock.getsockname()
     tls = isinstance(sock, Listener) and sock.tls
+    if isinstance(name, bytes):  # in the abstract namespace of Linux
+        name = name.decode(errors="backslashreplace").replace("\0", "@")
     if isinstance(name, str):
         return f"tls:unix:{name}" if tls else f"unix:{name}"
     host, port = name[:2]
@@ -102,6 +107,32 @@ def port_of_https(listeners: Iterable[Listener]) -> str:
     """Return the port of the first listener for TLS; a Unix socket has none, and means the standard one."""
     names = [listener.getsockname() for listener in listeners if listener.tls]
     return next((str(name[1]) for name in names if isinstance(name, tuple)), "443")
+
+
+def _open(bind: str, listeners: Sequence[Listener]) -> Iterator[Listener]:
+    if bind.startswith("fd:"):
+        return _open_passed(bind, listeners)
+    return _open_unix(bind) if bind.startswith("unix:") else _open_tcp(bind)
+
+
+def _open_passed(bind: str, listeners: Sequence[Listener]) -> Iterator[Listener]:
+    number = bind.removeprefix("fd:")
+    if not (number.isascii() and number.isdecimal()):
+        raise ValueError("no number")
+    descriptor = int(number[:9])
+    if any(listener.fileno() == descriptor for listener in listeners):
+        raise OSError(errno.EADDRINUSE, "another bind has it")
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EPROTOTYPE, "not a socket")
+    listener = Listener(fileno=descriptor)
+    families = (socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", None))
+    listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if listener.family not in families or listener.type != socket.SOCK_STREAM or not listens:
+        listener.detach()
+        raise OSError(errno.EPROTOTYPE, "not a listening stream socket")
+    listener.set_inheritable(False)
+    listener.setblocking(False)
+    yield listener
 
 
 def _open_tcp(bind: str) -> Iterator[Listener]:
@@ -203,7 +234,7 @@ def _host_and_port(bind: str) -> tuple[str | None, int]:
 def _refusal(error: OSError | ValueError, *, alone: bool) -> str:
     """Say why a bind could not be had; ``alone`` where no other bind can be what took it."""
     if isinstance(error, ValueError):  # a name that no encoding takes and a NUL in a path too
-        return "is no address: expected HOST:PORT, [::1]:PORT, :PORT or unix:PATH"
+        return "is no address: expected HOST:PORT, [::1]:PORT, :PORT, unix:PATH or fd:N"
     if isinstance(error, socket.gaierror):
         return "has a host name that does not resolve"
     if error.errno == errno.EADDRINUSE and not alone:
