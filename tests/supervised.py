@@ -160,6 +160,17 @@ def break_later(report: Report, life: int | None) -> None:
     raise ValueError("cannot drain")
 
 
+def help(report: Report, life: int | None) -> None:
+    """Be no worker, but the helper."""
+    say(f"helping {os.getpid()}")
+    signal.pause()
+
+
+def help_badly(report: Report, life: int | None) -> None:
+    """Be a helper that fails."""
+    raise ValueError("no help")
+
+
 WORKS: dict[str, Work] = {
     "drain": drain,
     "cling": cling,
@@ -178,6 +189,8 @@ WORKS: dict[str, Work] = {
     "load_slowly": load_slowly,
     "load_through_sigterm": load_through_sigterm,
     "break_later": break_later,
+    "help": help,
+    "help_badly": help_badly,
 }
 
 
@@ -201,6 +214,7 @@ def handlers() -> list[object]:
 class Service:
     work: Work
     fails: bool  # where it is told of the start
+    helper: Work | None = None
 
     def started(self) -> None:
         if self.fails:
@@ -228,13 +242,16 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
+    parser.add_argument("--helper", choices=WORKS)
     arguments = parser.parse_args()
     os.write(TOKEN_END, b"." * arguments.tokens)
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
     before = descriptors(), handlers()
     supervisor = Supervisor(
         open_listeners(arguments.bind),
-        Service(WORKS[arguments.work], arguments.fail_when_started),
+        Service(
+            WORKS[arguments.work], arguments.fail_when_started, arguments.helper and WORKS[arguments.helper]
+        ),
         arguments.workers,
         arguments.graceful,
         arguments.delay,

@@ -99,6 +99,7 @@ def test_the_help_of_serve_shows_every_setting(capsys: pytest.CaptureFixture[str
         "TLS",
         "Processes",
         "Logging",
+        "Development",
         "Limits",
         "Timeouts",
         "Other",

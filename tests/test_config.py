@@ -138,6 +138,8 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         "access_log": ("log", '"log"'),
         "log_level": ("error", '"error"'),
         "debug": ("yes", "true"),
+        "reload": ("yes", "true"),
+        "reload_include": ("*.tpl,b?", '["*.tpl", "b?"]'),
         "max_connections": ("5", "5"),
         "max_connections_per_client": ("6", "6"),
         "max_requests_per_connection": ("7", "7"),
@@ -230,6 +232,8 @@ def test_every_setting_can_be_given_in_every_source(tmp_path: Path) -> None:
         access_log=str(tmp_path / "log"),
         log_level="error",
         debug=True,
+        reload=True,
+        reload_include=("*.tpl", "b?"),
         max_connections=5,
         max_connections_per_client=6,
         max_requests_per_connection=7,
@@ -750,6 +754,12 @@ def test_the_file_shown_on_the_page_can_be_used(site: Site, tmp_path: Path) -> N
 )
 def test_defaults_are_shown_as_people_would_write_them(name: str, shown: str) -> None:
     assert SETTINGS[name].default == shown
+
+
+def test_reload_shows_tracebacks_unless_it_is_told_not_to(site: Site) -> None:
+    assert site(app="a:b", reload="yes").debug
+    assert not site(app="a:b", reload="yes", debug="no").debug
+    assert not site(app="a:b").debug
 
 
 # TLS.

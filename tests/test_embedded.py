@@ -306,6 +306,8 @@ def test_a_mistake_in_a_setting_is_told_in_the_words_of_the_command_line() -> No
         make_server("127.0.0.1", 0, echo, threads=0)
     with pytest.raises(ConfigError, match=r"^--thread: .* did you mean --threads\?$"):
         make_server("127.0.0.1", 0, echo, thread=4)
+    with pytest.raises(ConfigError, match=r"^reload: expected an application by its name, "):
+        make_server("127.0.0.1", 0, echo, reload=True)
 
 
 def test_an_application_that_gives_text_is_an_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ from aiowsgi.config import values
 from aiowsgi.config.declaring import setting
 from aiowsgi.config.parts import Lifetime
 
-_PROCESS, _LOG = "Processes", "Logging"
+_PROCESS, _LOG, _DEVELOPMENT = "Processes", "Logging", "Development"
 _LIFETIME = Lifetime()
 
 
@@ -64,7 +64,24 @@ class ProcessSettings:
     log_level: str = setting(
         _LOG, values.LEVEL, "info", "Least severity to log: debug, info, warning, error or critical."
     )
-    debug: bool = setting(_LOG, values.FLAG, False, "Show tracebacks to clients; never in public.")
+    debug: bool = setting(
+        _LOG, values.FLAG, False, "Show tracebacks to clients, as --reload does by itself; never in public."
+    )
+
+    reload: bool = setting(
+        _DEVELOPMENT,
+        values.FLAG,
+        False,
+        "Replace the workers when code has changed, show what is wrong with it in the browser, and have open pages"
+        " refresh themselves. Takes watchfiles: pip install 'aiowsgi[reload]'.",
+    )
+    reload_include: tuple[str, ...] = setting(
+        _DEVELOPMENT,
+        values.GLOBS,
+        (),
+        "Names of other files that count as code, such as templates that an application keeps in memory; those"
+        " of Python and TOML do already.",
+    )
 
     @property
     def lifetime(self) -> Lifetime:

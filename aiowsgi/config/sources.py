@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,9 @@ def _checked(found: _Found, directory: Path) -> Config:
         )
     if not settled.keys() & {*_ROOTS, *_ROOTS.values()}:
         raise ConfigError(f"nothing to serve: expected APP, or a folder html or apps in {directory}")
+    if settled.get("reload"):
+        _check_reload(found["reload"][0])
+        settled.setdefault("debug", True)
     config = Config(**settled)
     _check_tls(config, {name: place for name, (place, _) in found.items()})
     return config
@@ -178,6 +182,13 @@ def _check_tls(config: Config, places: Mapping[str, str]) -> None:
         )
     if config.redirect_https and len(secure) == len(config.bind):
         raise _mistake(places["redirect_https"], "a bind without tls: beside it", config.bind)
+
+
+def _check_reload(place: str) -> None:
+    if not hasattr(os, "fork"):
+        raise ConfigError(f"{place}: expected on a system that can fork, which this one cannot")
+    if find_spec("watchfiles") is None:
+        raise ConfigError(f"{place}: expected watchfiles to be installed: pip install 'aiowsgi[reload]'")
 
 
 def _settled(name: str, place: str, value: Any, directory: Path) -> Any:

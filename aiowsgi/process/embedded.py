@@ -50,6 +50,8 @@ def make_server(host: str, port: int, app: WSGIApplication, **settings: object) 
 
 
 def _config(settings: dict[str, object]) -> Config:
+    if settings.get("reload"):
+        raise ConfigError("reload: expected an application by its name, which can be imported again")
     # With an application the folders html and apps are served only where they are asked for.
     return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd()), app=None)
 

@@ -74,13 +74,20 @@ class Places:
 
     # What is asked for.
 
-    def reload(self, done: Done = lambda outcome: None) -> None:
+    def reload(self, done: Done = lambda outcome: None, hurry: bool = False) -> None:
         """Replace all processes by such that have loaded everything anew.
 
-        While a reload is going on, another one is the same reload: it begins again with what it has done so far.
+        While a reload is going on, another one is the same reload: it begins again with what it has done so far. With
+        ``hurry`` a process that is starting is not waited for, as what it loads is out of date, and may never end.
         """
         self._generation += 1
         self._reloads.append(done)
+        for place in self._places if hurry else ():
+            if place.next is not None:
+                place.next.stop(self._graceful)
+                place.next = None
+            if place.current is None:
+                place.due = -math.inf
 
     def add(self) -> None:
         self._places.append(_Place())

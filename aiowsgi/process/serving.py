@@ -11,11 +11,12 @@ from wsgiref.types import WSGIApplication
 from aiowsgi.config import Config, ConfigError
 from aiowsgi.observe.accesslog import open_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
-from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report
+from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.notify import take_manager
 from aiowsgi.process.places import Places
 from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
+from aiowsgi.process.watching import Watch, roots
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
 from aiowsgi.server.listeners import Listener, address_of, close_listeners, open_listeners
@@ -133,7 +134,7 @@ def _raise_file_limit() -> None:
 # What a reload cannot change: it was used before the first worker, or is the supervisor's own.
 _FIXED = (
     *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
-    *("graceful_timeout", "drain_delay"),
+    *("graceful_timeout", "drain_delay", "reload", "reload_include"),
 )
 
 
@@ -156,9 +157,16 @@ class _Serving:
         self._board = Board()
         self._manager = take_manager(os.environ)
         self._doing = "starting"  # for people
+        self._code = self._board.stamp_code()  # what workers load from now on
+        self.helper: Work | None = None
+        if config.reload:
+            self.helper = Watch(roots(config), config.reload_include, os.getpid(), self._board.stamp_pages)
 
     def work(self, report: Report, life: int | None) -> None:
         opened = self._opened
+        if self._config.reload:
+            # A change within a second that leaves the size as it is would be taken for what is compiled already.
+            sys.dont_write_bytecode = True
         with _logging_in_a_thread():
             try:
                 if self._certificates is not None:
@@ -208,6 +216,7 @@ class _Serving:
             self._go_on("serving with the settings from before")
             return False
         self._config, self._certificates = config, certificates
+        self._code = self._board.stamp_code()
         return True
 
     def reloaded(self, outcome: str) -> None:

@@ -18,7 +18,8 @@ from functools import partial
 from typing import Protocol
 
 from aiowsgi.observe.errorlog import has_descriptor, write_in_time
-from aiowsgi.process.child import START_FAILED, Report, fork, reap_orphans
+from aiowsgi.process.child import START_FAILED, Child, Report, Work, fork, reap_orphans
+from aiowsgi.process.helper import Helper
 from aiowsgi.process.places import Places
 from aiowsgi.process.questions import Questions
 from aiowsgi.server.listeners import close_listeners
@@ -28,6 +29,8 @@ logger = logging.getLogger("aiowsgi.supervisor")
 
 class Service(Protocol):
     """What the processes are there for."""
+
+    helper: Work | None  # what one more process does, beside the workers
 
     def work(self, report: Report, life: int | None) -> None:
         """Be a worker; see ``Work``."""
@@ -99,14 +102,17 @@ class Supervisor:
         os.set_blocking(self._queue, False)
         os.set_blocking(self._queue_end, False)
         self._selector.register(self._queue, selectors.EVENT_READ, self._act_on_signals)
-        spawn = partial(fork, service.work, self._life, self._signals, self._close_own)
+        spawn = partial(self._fork, service.work)
         self._places = Places(workers, spawn, self._selector, graceful, service.started, self._fail)
         self._questions = Questions(self._selector)
+        self._helper: Helper | None = None
 
     def run(self) -> int:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
         try:
             with self._queued_signals():
+                if self._service.helper is not None:
+                    self._helper = Helper(self._fork(self._service.helper))
                 self._places.act()
                 while self._places.children or self._phase < _Phase.DRAINING:
                     for key, _ in self._selector.select(self._seconds_until_due()):
@@ -118,6 +124,9 @@ class Supervisor:
         finally:
             self._end()
         return self._status
+
+    def _fork(self, work: Work) -> Child:
+        return fork(work, self._life, self._signals, self._close_own)
 
     @contextlib.contextmanager
     def _queued_signals(self) -> Iterator[None]:
@@ -144,13 +153,16 @@ class Supervisor:
 
     def _reap(self) -> None:
         self._places.reap()
+        if self._helper is not None:
+            self._helper.reap()
         if os.getpid() == 1:
-            reap_orphans({child.pid for child in self._places.children})
+            own = {child.pid for child in self._places.children}
+            reap_orphans(own if self._helper is None else {*own, self._helper.pid})
 
     def _reload(self) -> None:
         if self._phase is _Phase.SERVING and self._service.reload():
             logger.info("reloading")
-            self._places.reload(self._service.reloaded)
+            self._places.reload(self._service.reloaded, hurry=self._helper is not None)
 
     def _add(self) -> None:
         self._places.add()
@@ -190,6 +202,8 @@ class Supervisor:
         self._places.kill()  # nobody, unless the supervisor itself has failed
         for child in self._places.children:
             os.waitpid(child.pid, 0)
+        if self._helper is not None:
+            self._helper.end()
         self._close_own()
         os.close(self._life)
         close_listeners(self._listeners)
@@ -199,6 +213,8 @@ class Supervisor:
         self._selector.close()
         for child in self._places.children:
             child.close()
+        if self._helper is not None:
+            self._helper.close()
         for descriptor in (self._queue, self._queue_end, self._life_end):
             os.close(descriptor)
 
