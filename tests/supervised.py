@@ -204,6 +204,7 @@ def handlers() -> list[object]:
         signal.SIGINT,
         signal.SIGCHLD,
         signal.SIGHUP,
+        signal.SIGUSR1,
         signal.SIGTTIN,
         signal.SIGTTOU,
     )
@@ -225,6 +226,9 @@ class Service:
         return True
 
     def reloaded(self, outcome: str) -> None: ...
+
+    def reopen(self) -> int | None:
+        return None
 
     def leave(self) -> None: ...
 

@@ -12,7 +12,7 @@ import pytest
 from aiowsgi.config import Limits
 from aiowsgi.http.messages import Request
 from aiowsgi.http.parser import Parser
-from aiowsgi.observe.accesslog import LONGEST_VALUE, AccessLog
+from aiowsgi.observe.accesslog import LONGEST_VALUE, AccessLog, open_log
 from aiowsgi.observe.writing import MOST_LINES
 from tests.full_disk import ROOM, full_disk, run_alone
 from tests.turned_loop import TurnedLoop
@@ -206,3 +206,23 @@ def test_a_log_that_cannot_be_written_is_told_of_once_until_it_can(
     assert told.endswith("] 3 lines were left out")
     assert LINE.fullmatch(second)
     assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_the_next_file_has_what_is_noted_behind_the_change_and_the_one_before_the_rest(
+    tmp_path: Path,
+) -> None:
+    files = [open_log(str(tmp_path / name)) for name in ("first", "second")]
+    done: list[bool] = []
+    with TurnedLoop() as loop:
+        log = log_on(loop, files[0])
+        log.write("192.0.2.1", request(target=b"/1"), 200, 0, 0)  # on its way at once
+        log.write("192.0.2.1", request(target=b"/2"), 200, 0, 0)
+        log.go_on(files[1], lambda: done.append(True))
+        loop.until(lambda: done)
+        log.write("192.0.2.1", request(target=b"/3"), 200, 0, 0)
+        log.finish()
+    os.close(files[0])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(files[1])
+    targets = [re.findall(r"GET (\S+)", (tmp_path / name).read_text()) for name in ("first", "second")]
+    assert targets == [["/1"], ["/2", "/3"]]

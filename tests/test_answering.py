@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from aiowsgi.server.answering import Reply, answer_on
+from aiowsgi.server.answering import Answering, Reply
 from aiowsgi.server.inspection import memory
 
 
@@ -22,7 +22,7 @@ async def asked(*questions: object) -> list[object]:
     def later(details: object, reply: Reply) -> None:
         asyncio.get_running_loop().call_soon(reply, details)
 
-    answering = await answer_on(far, asyncio.get_running_loop(), {"repeat": repeat, "later": later})
+    answering = Answering(far, asyncio.get_running_loop(), {"repeat": repeat, "later": later})
     reader, writer = await asyncio.open_connection(sock=near)
     data = b"".join(json.dumps(question).encode() + b"\n" for question in questions)
     writer.write(data[:-9])
@@ -51,7 +51,7 @@ async def test_an_answer_that_comes_when_nobody_listens_any_more_is_dropped() ->
     near, far = socket.socketpair()
     replies: list[Reply] = []
     answers = {"how": lambda details, reply: replies.append(reply)}
-    answering = await answer_on(far, asyncio.get_running_loop(), answers)
+    answering = Answering(far, asyncio.get_running_loop(), answers)
     near.sendall(b'{"number": 1, "question": "how", "details": null}\n')
     while not replies:
         await asyncio.sleep(0)
@@ -72,3 +72,33 @@ def test_what_a_process_alone_has_is_its_private_memory() -> None:
     assert after
     assert 63 << 20 < after - before < 80 << 20
     del data
+
+
+async def test_descriptors_that_come_belong_to_their_questions_in_order() -> None:
+    near, far = socket.socketpair()
+    got: list[object] = []
+
+    def take(details: object, reply: Reply) -> None:
+        got.append(details)
+
+    answering = Answering(far, asyncio.get_running_loop(), {"take": take})
+    pipes = [os.pipe() for _ in range(3)]
+    for number, question in enumerate(["take", "what", "take"]):
+        data = json.dumps({"number": number, "question": question, "descriptor": True}).encode() + b"\n"
+        socket.send_fds(near, [data], [pipes[number][1]])
+    near.sendall(b'{"number": 3, "question": "take", "details": "none"}\n')
+    while len(got) < 3:
+        await asyncio.sleep(0)
+    first, third, none = got
+    assert none == "none"
+    answering.close()
+    near.close()
+    for (end, other), kept in zip(pipes, (first, None, third), strict=True):
+        os.close(other)
+        if kept is not None:
+            assert isinstance(kept, int)
+            assert not os.get_inheritable(kept)
+            os.write(kept, b"x")
+            os.close(kept)
+        assert os.read(end, 2) == (b"" if kept is None else b"x")  # that of an unknown question is closed
+        os.close(end)

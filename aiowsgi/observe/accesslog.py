@@ -39,6 +39,14 @@ def open_log(path: str, own: Callable[[int], None] | None = None) -> int:
     return os.open(path, flags, 0o644)
 
 
+def replace_log(descriptor: int, next: int) -> None:
+    """Let the number ``descriptor`` stand for the file of ``next``, which is closed. Raises OSError."""
+    try:
+        os.dup2(next, descriptor, inheritable=False)
+    finally:
+        os.close(next)
+
+
 class AccessLog:
     """Lines on their way to a file descriptor, which the event loop never writes to itself.
 
@@ -48,8 +56,8 @@ class AccessLog:
     def __init__(
         self,
         descriptor: int,
-        submit: Callable[["Batch"], object],
-        hand_over: Callable[["Batch"], object],
+        submit: Callable[["Batch | Change"], object],
+        hand_over: Callable[["Batch | Change"], object],
     ) -> None:
         """``submit`` has a batch's ``run`` called in a thread, ``hand_over`` its ``deliver`` on the loop."""
         self._descriptor = descriptor
@@ -91,6 +99,13 @@ class AccessLog:
         """Submit what still waits, behind the batch that is on its way; nothing may be noted any more."""
         if self._waiting:
             self._begin()
+
+    def go_on(self, descriptor: int, done: Callable[[], object]) -> None:
+        """Write to the file of ``descriptor`` from now on, and close that number; ``done`` is called then.
+
+        Batches that are on their way still go to the file so far, so that no line is lost, and none is in both.
+        """
+        self._submit(Change(self._descriptor, descriptor, done, self._hand_over))
 
     # What a batch tells.
 
@@ -135,3 +150,28 @@ class Batch:
 
     def deliver(self) -> None:
         self._log.batch_done(self._lost)
+
+
+class Change:
+    """From one file to the next, behind the batches for the one before; as a `Job` and a `Delivery`, too."""
+
+    __slots__ = ("_before", "_done", "_hand_over", "_next")
+
+    def __init__(
+        self, before: int, next: int, done: Callable[[], object], hand_over: Callable[["Change"], object]
+    ) -> None:
+        self._before = before
+        self._next = next
+        self._done = done
+        self._hand_over = hand_over
+
+    def run(self) -> None:
+        replace_log(self._before, self._next)
+        self._hand_over(self)
+
+    def failed(self, error: BaseException) -> None:
+        logger.error("the access log goes on in the file so far: %s", error)
+        self._hand_over(self)
+
+    def deliver(self) -> None:
+        self._done()

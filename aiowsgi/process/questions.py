@@ -5,6 +5,8 @@ A question is one line of JSON on the worker's line, and so is its answer:
     {"number": 7, "question": "status", "details": null}
     {"number": 7, "answer": {"requests": 4711}}
 
+With ``"descriptor": true`` in the place of details a descriptor comes along (unix(7), SCM_RIGHTS).
+
 In a worker ``server/answering.py`` answers, on its event loop. Where that hangs, a signal has the worker write where
 its threads are, as lines of text.
 """
@@ -12,8 +14,9 @@ its threads are, as lines of text.
 import json
 import math
 import selectors
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -66,10 +69,30 @@ class Questions:
 
         ``details`` is a value of JSON that goes with the question, where that needs any.
         """
+        self._ask(children, {"question": question, "details": details}, done, seconds)
+
+    def hand(
+        self,
+        children: Iterable[Child],
+        question: str,
+        descriptor: int,
+        done: Callable[[Answers], object] = lambda answers: None,
+        seconds: float = PATIENCE,
+    ) -> None:
+        """Ask as ``ask`` does, and let each have a descriptor of its own for what is open as ``descriptor``."""
+        self._ask(children, {"question": question, "descriptor": True}, done, seconds, [descriptor])
+
+    def _ask(
+        self,
+        children: Iterable[Child],
+        asked: dict[str, object],
+        done: Callable[[Answers], object],
+        seconds: float,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self._number += 1
-        asked = {"number": self._number, "question": question, "details": details}
-        data = json.dumps(asked).encode() + b"\n"
-        waiting = {child for child in children if self._listen(child) and _send(child, data)}
+        data = json.dumps({"number": self._number, **asked}).encode() + b"\n"
+        waiting = {child for child in children if self._listen(child) and _send(child, data, descriptors)}
         self._questions.append(_Question(self._number, waiting, time.monotonic() + seconds, done))
 
     def show_stacks(self, children: Iterable[Child], done: Callable[[Answers], object]) -> None:
@@ -146,8 +169,8 @@ class Questions:
             question.waiting.discard(child)
 
 
-def _send(child: Child, data: bytes) -> bool:
+def _send(child: Child, data: bytes, descriptors: Sequence[int]) -> bool:
     try:
-        return child.line.send(data) == len(data)
+        return socket.send_fds(child.line, [data], descriptors) == len(data)
     except OSError:  # it is full, or the worker has ended
         return False

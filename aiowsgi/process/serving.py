@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config, ConfigError
-from aiowsgi.observe.accesslog import open_log
+from aiowsgi.observe.accesslog import open_log, replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.notify import take_manager
@@ -91,9 +91,13 @@ def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
                 rights.own(listener.getsockname())
     access_log = None
     if config.access_log is not None:
-        access_log = open_log(config.access_log, None if rights is None else rights.own)
+        access_log = _open_log(config.access_log, rights)
         stack.callback(os.close, access_log)
     return _Opened(listeners, access_log, certificates, rights)
+
+
+def _open_log(path: str, rights: Rights | None) -> int:
+    return open_log(path, None if rights is None else rights.own)
 
 
 def _begin_logging(level: str) -> None:
@@ -231,6 +235,17 @@ class _Serving:
         if not self._board.leaving:
             self._doing = doing
             self._manager.ready()
+
+    def reopen(self) -> int | None:
+        path, log = self._config.access_log, self._opened.access_log
+        if path is None or log is None or path == "-":
+            return None
+        try:
+            replace_log(log, _open_log(path, self._opened.rights))
+        except (OSError, RightsError) as error:
+            logger.error("the access log goes on in the file so far: %s", error)
+            return None
+        return log
 
     def leave(self) -> None:
         if not self._board.leaving:

@@ -21,7 +21,7 @@ from aiowsgi.observe.errorlog import has_descriptor, write_in_time
 from aiowsgi.process.child import START_FAILED, Child, Report, Work, fork, reap_orphans
 from aiowsgi.process.helper import Helper
 from aiowsgi.process.places import Places
-from aiowsgi.process.questions import Questions
+from aiowsgi.process.questions import Answers, Questions
 from aiowsgi.server.listeners import close_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
@@ -43,6 +43,9 @@ class Service(Protocol):
 
     def reloaded(self, outcome: str) -> None:
         """All workers have been replaced since, or none more will be, because of ``outcome``."""
+
+    def reopen(self) -> int | None:
+        """Open the log file anew and return its descriptor; None where there is none, or with a line in the log."""
 
     def leave(self) -> None:
         """The server is going to stop: whoever asks is to be told."""
@@ -93,6 +96,7 @@ class Supervisor:
             signal.SIGTERM: self._terminate,
             signal.SIGINT: self._stop,
             signal.SIGHUP: self._reload,
+            signal.SIGUSR1: self._reopen,
             signal.SIGTTIN: self._add,
             signal.SIGTTOU: self._remove,
         }
@@ -163,6 +167,20 @@ class Supervisor:
         if self._phase is _Phase.SERVING and self._service.reload():
             logger.info("reloading")
             self._places.reload(self._service.reloaded, hurry=self._helper is not None)
+
+    def _reopen(self) -> None:
+        log = self._service.reopen()
+        if log is not None:
+            asked = [child for child in self._places.children if child.ready]  # who starts has it in its line
+            self._questions.hand(self._places.children, "reopen", log, partial(self._reopened, asked))
+
+    def _reopened(self, asked: Iterable[Child], answers: Answers) -> None:
+        logger.info("the log file is open anew")
+        for child in asked:
+            if child not in answers and child in self._places.children:
+                logger.warning(
+                    "worker %d does not answer, and may write to the log file before it", child.pid
+                )
 
     def _add(self) -> None:
         self._places.add()

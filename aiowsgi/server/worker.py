@@ -16,7 +16,7 @@ from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
-from aiowsgi.server.answering import answer_on
+from aiowsgi.server.answering import Answer, Answering, Reply
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.descriptors import most_connections
@@ -123,7 +123,9 @@ class Worker:
                 loop.add_reader(life, self._watch_life, loop, life, stop)
                 stack.callback(loop.remove_reader, life)
             if line is not None:
-                stack.callback((await answer_on(line, loop, answers(shared))).close)
+                reopen: Answer = partial(_reopen, shared)
+                answering = Answering(line, loop, {**answers(shared), "reopen": reopen})
+                stack.callback(answering.close)
             if signals:
                 loop.add_signal_handler(signal.SIGTERM, stop.set)
                 stack.callback(loop.remove_signal_handler, signal.SIGTERM)
@@ -214,6 +216,15 @@ class Worker:
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
         return server_environ(host, str(port), scheme, self._config.workers > 1)
+
+
+def _reopen(shared: Shared, details: object, reply: Reply) -> None:
+    assert isinstance(details, int)
+    if shared.log is None:
+        os.close(details)
+        reply(None)
+    else:
+        shared.log.go_on(details, partial(reply, None))
 
 
 def _close_spools(disk: Pool) -> None:
