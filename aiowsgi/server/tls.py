@@ -38,6 +38,10 @@ class Ending(Enum):
     BROKEN = 3  # the same, without TLS's word that this was the end
 
 
+# Names of their own, because to look one up in its Enum takes a while.
+OPEN, HALF, WHOLE, BROKEN = Ending
+
+
 class SecureTransport(asyncio.Protocol):
     """A socket's protocol behind the handshake, and the transport of a Connection."""
 
@@ -70,7 +74,7 @@ class SecureTransport(asyncio.Protocol):
         self._incoming = incoming
         self._outgoing = outgoing
         self._connection: asyncio.Protocol | None = None  # until it is lost
-        self._ending = Ending.OPEN
+        self._ending = OPEN
         self._ended = False  # the client has said that it sends no more
         self._queue: deque[memoryview] | None = None  # what is not encrypted yet
         self._raw_paused = False  # the socket's transport holds as much as it should
@@ -86,7 +90,7 @@ class SecureTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         connection = self._connection
-        if connection is None or self._ended or self._ending is not Ending.OPEN:
+        if connection is None or self._ended or self._ending is not OPEN:
             return
         try:
             content = self._decrypt(data)
@@ -107,7 +111,7 @@ class SecureTransport(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         connection, self._connection, self._queue = self._connection, None, None
-        self._ending = Ending.BROKEN
+        self._ending = BROKEN
         if connection is not None:
             connection.connection_lost(error)
 
@@ -121,7 +125,7 @@ class SecureTransport(asyncio.Protocol):
     # What a Connection asks of its transport.
 
     def write(self, data: bytes) -> None:
-        if self._ending is not Ending.OPEN or not data:
+        if self._ending is not OPEN or not data:
             return
         if self._queue is None and not self._raw_paused and len(data) <= RECORD:
             sent = self._secure.write(data)
@@ -139,8 +143,8 @@ class SecureTransport(asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Send nothing behind what waits, and throw away what comes."""
-        if self._ending is Ending.OPEN:
-            self._ending = Ending.HALF
+        if self._ending is OPEN:
+            self._ending = HALF
             if self._queue is None:
                 self._end()
 
@@ -149,18 +153,19 @@ class SecureTransport(asyncio.Protocol):
 
     def close(self) -> None:
         """Close behind what waits, and say that this is the end."""
-        self._close(Ending.WHOLE)
+        self._close(WHOLE)
 
     def break_off(self) -> None:
         """Close behind what waits, and do not say that this is the end."""
-        self._close(Ending.BROKEN)
+        self._close(BROKEN)
 
     def abort(self) -> None:
         self._queue = None
         self._raw.abort()
 
     def is_closing(self) -> bool:
-        return self._ending in (Ending.WHOLE, Ending.BROKEN) or self._raw.is_closing()
+        ending = self._ending
+        return ending is WHOLE or ending is BROKEN or self._raw.is_closing()
 
     def get_write_buffer_size(self) -> int:
         waiting = sum(map(len, self._queue)) if self._queue is not None else 0
@@ -184,12 +189,14 @@ class SecureTransport(asyncio.Protocol):
 
     # Reading.
 
-    def _decrypt(self, data: bytes) -> bytes:
+    def _decrypt(self, data: bytes | memoryview) -> bytes:
         """Return what ``data`` says, together with what came before it. Raises SSLError."""
         incoming, read = self._incoming, self._secure.read
-        rest = memoryview(data)
-        incoming.write(rest[:RECORD])
-        rest = rest[RECORD:]
+        rest: bytes | memoryview = b""
+        if len(data) > RECORD:
+            view = memoryview(data)
+            data, rest = view[:RECORD], view[RECORD:]
+        incoming.write(data)
         pieces: list[bytes] = []
         while pending := incoming.pending:
             try:
@@ -214,7 +221,7 @@ class SecureTransport(asyncio.Protocol):
     def _fail(self, error: ssl.SSLError) -> None:
         """Cut the connection: what came is no TLS, or not what the client has sent."""
         logger.debug("TLS with %s has failed: %s", self._raw.get_extra_info("peername"), error.reason)
-        self._ending = Ending.BROKEN
+        self._ending = BROKEN
         self._queue = None
         self._flush()  # what is wrong
         self._loop.call_soon(self._raw.abort)
@@ -257,7 +264,7 @@ class SecureTransport(asyncio.Protocol):
     def _send_on(self) -> None:
         if self._queue is not None:
             self._encrypt()
-            if self._queue is None and self._ending is not Ending.OPEN:
+            if self._queue is None and self._ending is not OPEN:
                 self._end()
         if self._paused and self._queue is None and not self._raw_paused and self._connection is not None:
             self._paused = False
@@ -272,11 +279,11 @@ class SecureTransport(asyncio.Protocol):
     # The end.
 
     def _close(self, ending: Ending) -> None:
-        if self._ending is Ending.OPEN:
+        if self._ending is OPEN:
             self._ending = ending
             if self._queue is None:
                 self._end()
-        elif self._ending is Ending.HALF:
+        elif self._ending is HALF:
             if self._queue is None:
                 self._raw.close()  # the end has been said
             else:
@@ -284,13 +291,13 @@ class SecureTransport(asyncio.Protocol):
 
     def _end(self) -> None:
         """Behind the last byte, say that it was, and end the socket's side."""
-        if self._ending is not Ending.BROKEN:
+        if self._ending is not BROKEN:
             with suppress(
                 ssl.SSLError
             ):  # the client has not said so yet, and need not (RFC 8446 section 6.1)
                 self._secure.unwrap()
             self._flush()
-        if self._ending is Ending.HALF:
+        if self._ending is HALF:
             with suppress(OSError):  # the client is gone, which what is read next tells, too
                 self._raw.write_eof()
         else:
