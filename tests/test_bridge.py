@@ -13,7 +13,7 @@ import pytest
 
 from aiowsgi.http.messages import FileRange
 from aiowsgi.wsgi import bridge
-from aiowsgi.wsgi.bridge import ClientDisconnected, Inbox, Outbox
+from aiowsgi.wsgi.bridge import SLICE, ClientDisconnected, Inbox, Outbox
 from aiowsgi.wsgi.pool import Job
 from tests.full_disk import ROOM, full_disk, run_alone
 from tests.turned_loop import WAIT, Receiver, TurnedLoop, read
@@ -219,6 +219,22 @@ def test_past_its_memory_an_answer_goes_on_in_one_range_of_a_file() -> None:
         assert receiver.pieces == [b"a" * 101, b"".join(small) + b"end"]
         assert receiver.ranges == 1
         assert receiver.ended
+
+
+@pytest.mark.parametrize("way", ["send", "send_chunk", "finish"])
+def test_a_piece_that_is_larger_than_there_is_memory_for_goes_on_in_the_file_too(way: str) -> None:
+    with TurnedLoop() as loop:
+        receiver = Receiver(loop.pool, memory=1000)
+        receiver.blocked = True
+        data = random.Random(1).randbytes(1 << 20)
+        if way == "send_chunk":
+            receiver.outbox.send_chunk(b"", data)
+        else:
+            getattr(receiver.outbox, way)(data)
+        assert sum(len(piece) for piece in receiver.outbox.pieces if isinstance(piece, bytes)) == SLICE
+        receiver.take_all()
+        assert receiver.data.removesuffix(b"\r\n") == data
+        assert receiver.ranges == 1
 
 
 def test_a_client_that_has_caught_up_gets_pieces_from_memory_again() -> None:

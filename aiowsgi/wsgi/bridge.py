@@ -22,6 +22,9 @@ _OVERHEAD = 64
 # for the thread: once for each time that the client has fallen behind.
 PATIENCE = 0.01
 
+# Bytes of a piece that is larger than there is memory for: in slices it goes to the disk as a stream of them does.
+SLICE = 256 * 1024
+
 # What is written by one system call: with one for each 64 KiB, a stream of 100 MiB takes a quarter longer.
 RUN = 256 * 1024  # bytes
 RUN_PIECES = 64
@@ -80,8 +83,9 @@ class Inbox:
 # - Every piece reaches the loop once and in order; the end, or the cut, comes behind the last one.
 # - The loop is told at least once after the last change: the thread changes first and looks at ``_told`` then,
 #   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
-# - At most ``memory`` bytes and one piece wait in memory, and ``file`` bytes on disk; past that the thread waits,
-#   and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns to the disk.
+# - At most ``memory`` bytes and one piece, or one slice of it, wait in memory, and ``file`` bytes on disk; past that
+#   the thread waits, and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns
+#   to the disk.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
 # - What a range of the file covered is never written over.
 #
@@ -157,7 +161,9 @@ class Outbox(Delivery):
         if self.gone:
             raise ClientDisconnected("the client has left")
         held = self._sent - self._taken
-        if held > self._memory:
+        if len(data) > SLICE and held + len(data) > self._memory:
+            self._send_slices(data)
+        elif held > self._memory:
             self._send_far_behind(data)
         else:
             self.pieces.append(data)
@@ -167,7 +173,7 @@ class Outbox(Delivery):
 
     def send_chunk(self, size_line: bytes, data: bytes) -> None:
         """Put a large chunk on its way without copying it, unless the client is too far behind. As ``send``."""
-        if self.gone or self._sent - self._taken > self._memory:
+        if self.gone or self._sent - self._taken + len(data) > self._memory:
             self.send(size_line + data + b"\r\n")
             return
         self.pieces.extend((size_line, data, b"\r\n"))
@@ -187,7 +193,7 @@ class Outbox(Delivery):
     def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
         if data:
-            if self._sent - self._taken > self._memory:
+            if len(data) > SLICE or self._sent - self._taken > self._memory:
                 self.send(data)
             else:
                 self.pieces.append(data)  # and nobody will ask what it costs
@@ -205,6 +211,11 @@ class Outbox(Delivery):
     def _tell(self) -> None:
         self._told = True
         self._pool.hand_over(self)
+
+    def _send_slices(self, data: bytes) -> None:
+        view = memoryview(data)
+        for start in range(0, len(data), SLICE):
+            self.send(bytes(view[start : start + SLICE]))
 
     def _send_far_behind(self, data: bytes) -> None:
         spooling = self._ranges_made != self._ranges_taken
