@@ -21,6 +21,7 @@ from aiowsgi.http.states import State
 from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.shared import Errand
 from aiowsgi.site.router import Answer, Handler, Lookup
+from aiowsgi.wsgi.bridge import RUN
 from tests.wire_client import WAIT, Applied, Gate, MemoryTransport, Server, answering, echo
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -1140,8 +1141,8 @@ async def test_an_answer_has_to_be_taken_at_the_least_rate_however_it_drips() ->
 
 async def test_a_client_that_catches_up_now_and_then_is_too_slow_all_the_same() -> None:
     """Each time the transport has room for more of a long answer is no new beginning."""
-    pieces = (b"x" * 280_000 for _ in range(10))  # each of them by itself as much as is written at once
-    timeouts, limits = Timeouts(transfer=60, min_rate=40_000), Limits(response_memory=4 * 1024 * 1024)
+    pieces = (b"x" * RUN for _ in range(10))  # each of them by itself as much as is written at once
+    timeouts, limits = Timeouts(transfer=60, min_rate=RUN // 7), Limits(response_memory=2 * 10 * RUN)
     with Server(Applied(answering(pieces)), timeouts=timeouts, limits=limits) as server:
         client = server.connect()
         client.transport.blocked = True

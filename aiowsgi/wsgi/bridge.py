@@ -18,15 +18,15 @@ logger = logging.getLogger("aiowsgi.bridge")
 _OVERHEAD = 64
 
 # Seconds that a thread waits for a client to take some of a full memory, before it goes on into a file. One that takes
-# half of it sooner reads fifty megabytes a second, and a file would cost twice what its answer does. It is not much
-# for the thread: once for each time that the client has fallen behind.
+# most of it sooner reads a hundred megabytes a second, and a file would cost twice what its answer does. It is not
+# much for the thread: once for each time that the client has fallen behind.
 PATIENCE = 0.01
 
 # Bytes of a piece that is larger than there is memory for: in slices it goes to the disk as a stream of them does.
 SLICE = 256 * 1024
 
 # What is written by one system call: with one for each 64 KiB, a stream of 100 MiB takes a quarter longer.
-RUN = 256 * 1024  # bytes
+RUN = 512 * 1024  # bytes
 RUN_PIECES = 64
 
 _HAVE_PWRITE = hasattr(os, "pwrite")  # Windows has none: there a slow client keeps its thread waiting
@@ -308,8 +308,8 @@ class Outbox(Delivery):
         else:
             self._taken += len(piece) + _OVERHEAD
         room = self._room
-        # At half of it, so that the thread does not wake up for each piece.
-        if room is not None and self._sent - self._taken <= self._memory // 2:
+        # At an eighth of it, so that the thread does not wake up for each piece; the socket holds more than that.
+        if room is not None and self._sent - self._taken <= self._memory // 8:
             room.set()
 
     @property
