@@ -11,8 +11,9 @@ import pytest
 
 from aiowsgi.config import Limits
 from aiowsgi.http.framing import error_response
-from aiowsgi.http.messages import HTTPError, Response
+from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.parser import Parser
+from aiowsgi.site.tracebacks import Failure
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox
 from aiowsgi.wsgi.environ import server_environ
@@ -51,8 +52,8 @@ class PlainErrors:
     def __init__(self, debug: bool) -> None:
         self._debug = debug
 
-    def error_response(self, error: HTTPError, cause: BaseException | None) -> Response:
-        return error_response(error, cause if self._debug else None)
+    def error_response(self, error: HTTPError, request: Request, cause: BaseException | None) -> Response:
+        return Failure(cause).response(request) if self._debug and cause else error_response(error)
 
 
 def call(

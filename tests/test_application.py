@@ -551,7 +551,8 @@ def test_debug_shows_the_traceback_escaped() -> None:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         raise ValueError("<script>alert('&')</script>\udcff")
 
-    page = ask(application, debug=True).content.decode()
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n"
+    page = ask(application, head, debug=True).content.decode()
     assert "Traceback (most recent call last)" in page
     assert escape("ValueError: <script>alert('&')</script>") in page
     assert "<script>" not in page

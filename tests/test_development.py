@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from tests.crowd import Crowd
 from tests.server import PATIENCE, RunningServer
 from tests.test_reload import PROMPT, until, write
 from tests.thread_server import Peer, get
+
+Answer = tuple[int, str]  # the status and the content
 
 
 @contextmanager
@@ -23,18 +27,23 @@ def developing(folder: Path, *arguments: str) -> Iterator[RunningServer]:
         yield server
 
 
-def ask(server: RunningServer, path: str = "/", *lines: str) -> tuple[int, str]:
+def ask(server: RunningServer, path: str = "/", *lines: str) -> Answer:
     with Peer(("127.0.0.1", server.port)) as peer:
         peer.send(get(path, *lines))
         answer = peer.answer()
         return answer.status, answer.content.decode()
 
 
-def until_it_is(expected: Callable[[], bool]) -> None:
-    """Ask until it is as ``expected``: an edit takes its time, and the worker before it may accept until it closes."""
+def until_it_is(ask: Callable[[], Answer], expected: Callable[[Answer], bool]) -> Answer:
+    """Ask until the answer is as ``expected``: the worker before it may accept somebody until it has closed."""
     end = monotonic() + PATIENCE
-    while not expected():
-        assert monotonic() < end
+    while not expected(answer := ask()):
+        assert monotonic() < end, answer
+    return answer
+
+
+def until_it_says(server: RunningServer, said: str, path: str = "/") -> None:
+    until_it_is(lambda: ask(server, path), lambda answer: answer[1].startswith(said))
 
 
 async def test_code_that_is_edited_takes_over_and_no_request_fails_meanwhile(tmp_path: Path) -> None:
@@ -48,7 +57,7 @@ async def test_code_that_is_edited_takes_over_and_no_request_fails_meanwhile(tmp
             await crowd.more()
         assert crowd.failures == []
         assert crowd.slowest < 4 * PROMPT
-        until_it_is(lambda: ask(server)[1].startswith("edit3"))
+        until_it_says(server, "edit3")
         assert "app.py has changed" in server.log()
 
 
@@ -60,7 +69,7 @@ def test_many_changes_at_once_are_one_reload(tmp_path: Path) -> None:
         for number in range(500):
             (package / f"module{number}.py").write_text("")
         write(tmp_path, "second")
-        until_it_is(lambda: ask(server)[1].startswith("second"))
+        until_it_says(server, "second")
         assert len(re.findall(" changed$", server.log(), re.MULTILINE)) <= 2
 
 
@@ -73,7 +82,7 @@ def test_settings_are_code_and_a_mistake_in_them_ends_nothing(tmp_path: Path) ->
         settings.write_text("max_fields = none\n")
         server.until("no reload: aiowsgi.toml: expected a TOML file")
         settings.write_text("max_fields = 2\n")
-        until_it_is(lambda: ask(server, "/", "X: 1")[0] == 200)
+        until_it_is(lambda: ask(server, "/", "X: 1"), lambda answer: answer[0] == 200)
 
 
 def test_a_worker_that_never_ends_its_import_is_not_waited_for(tmp_path: Path) -> None:
@@ -83,7 +92,7 @@ def test_a_worker_that_never_ends_its_import_is_not_waited_for(tmp_path: Path) -
         server.until("^stuck$")
         assert ask(server)[1].startswith("first")
         write(tmp_path, "second")
-        until_it_is(lambda: ask(server)[1].startswith("second"))
+        until_it_says(server, "second")
 
 
 def test_without_watchfiles_one_line_says_what_to_install(tmp_path: Path) -> None:
@@ -101,3 +110,92 @@ def test_without_watchfiles_one_line_says_what_to_install(tmp_path: Path) -> Non
     assert done.stderr == (
         "aiowsgi: --reload: expected watchfiles to be installed: pip install 'aiowsgi[reload]'\n"
     )
+
+
+BROWSER = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+BROKEN = "def application(environ, start_response):\n    return [\n\nimport no_such_module\n"
+
+
+def test_a_mistake_is_shown_until_it_is_mended(tmp_path: Path) -> None:
+    write(tmp_path)
+    with developing(tmp_path, "app:application") as server:
+        (tmp_path / "app.py").write_text("import shop\n\n" + BROKEN.replace("[", "[]"))
+        (tmp_path / "shop.py").write_text("")
+        server.until("^ModuleNotFoundError: No module named 'no_such_module'$")
+        text = until_it_is(lambda: ask(server, "/any/path"), lambda answer: answer[0] == 500)[1]
+        assert text.startswith("Traceback (most recent call last):\n")
+        assert "ModuleNotFoundError: No module named 'no_such_module'" in text
+        page = until_it_is(lambda: ask(server, "/", BROWSER), lambda answer: answer[0] == 500)[1]
+        assert "<h1>ModuleNotFoundError: No module named &#x27;no_such_module&#x27;</h1>" in page
+        assert "<p><code>app.py</code>, line 6</p>" in page
+        write(tmp_path, "mended")
+        until_it_says(server, "mended")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BROKEN, "SyntaxError: '[' was never closed"),
+        ("import sys; sys.exit('no')", "SystemExit: no"),
+        ("application = None", "'app:application' is None, not a callable"),
+        ("", "module 'app' has no 'application'"),
+    ],
+)
+def test_a_mistake_at_the_first_start_is_one_as_any_other(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "app.py").write_text(text)
+    with developing(tmp_path, "app:application", "--workers", "2", "--ready-check", "/") as server:
+        status, said = ask(server)
+        assert status == 500
+        assert told in said
+        write(tmp_path, "mended")
+        until_it_says(server, "mended")
+
+
+def test_a_mistake_in_one_application_leaves_all_else_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "other.py").write_text("1 / 0")
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "a.txt").write_text("a file")
+    options = ("--mount", "/other=other:app", "--static", "/public=public")
+    with developing(tmp_path, "app:application", *options) as server:
+        assert ask(server, "/")[0] == 200
+        assert ask(server, "/public/a.txt") == (200, "a file")
+        assert "ZeroDivisionError" in ask(server, "/other/")[1]
+
+
+def test_whoever_wants_no_tracebacks_shown_has_none(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1 / 0")
+    with developing(tmp_path, "app:application", "--no-debug") as server:
+        status, page = ask(server, "/", BROWSER)
+        assert (status, "ZeroDivisionError" in page) == (500, False)
+
+
+def test_without_reload_a_mistake_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1 / 0")
+    with (
+        pytest.raises(AssertionError, match="ZeroDivisionError"),
+        RunningServer("app:application", cwd=tmp_path),
+    ):
+        pass
+
+
+def test_a_script_that_fails_is_shown_and_mended_too(tmp_path: Path) -> None:
+    for name in ("html", "apps"):
+        (tmp_path / name).mkdir()
+    script = tmp_path / "apps" / "a.py"
+    script.write_text("1 / 0")
+    with developing(tmp_path) as server:
+        assert "ZeroDivisionError" in ask(server, "/a.py")[1]
+        script.write_text(
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n"
+        )
+        until_it_says(server, "mended", "/a.py")
+
+
+def test_a_server_that_others_can_reach_warns_of_what_it_shows(tmp_path: Path) -> None:
+    write(tmp_path)
+    with RunningServer("app:application", "--reload", "--bind", "0.0.0.0:0", cwd=tmp_path) as server:
+        server.until(r"whoever can reach http://0\.0\.0\.0:\d+ is shown tracebacks")
+    with RunningServer("app:application", "--reload", cwd=tmp_path) as server:
+        server.until("watching")
+        assert "is shown tracebacks" not in server.log()

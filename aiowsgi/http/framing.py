@@ -9,7 +9,6 @@ from email.utils import formatdate
 from html import escape
 from http import HTTPStatus
 from time import time
-from traceback import format_exception
 from typing import Any
 
 from aiowsgi.http.fields import SECRET, TOKEN, VALUE, tokens
@@ -256,22 +255,19 @@ def render(response: Response, request: Request, keep_alive: bool) -> tuple[byte
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{status} {phrase}</title>
-<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:15vh auto;max-width:40rem;padding:0 1rem}}\
-pre{{overflow:auto}}</style>
+<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:15vh auto;max-width:40rem;padding:0 1rem}}</style>
 <h1>{status} {phrase}</h1>
 <p>{detail}</p>
-{more}</html>
+</html>
 """
 
 
-def error_response(error: HTTPError, cause: BaseException | None = None) -> Response:
-    """Return the plain page of an error, with the traceback of ``cause`` if one is given."""
-    more = f"<pre>{escape(''.join(format_exception(cause)))}</pre>\n" if cause is not None else ""
+def error_response(error: HTTPError) -> Response:
+    """Return the plain page of an error."""
     page = _PAGE.format(
         status=error.status,
         phrase=HTTPStatus(error.status).phrase,
         detail=escape(error.detail),
-        more=more,
     )
     fields = [("Content-Type", "text/html; charset=utf-8"), *error.fields]
     return Response(error.status, field_lines(fields), page.encode("utf-8", "backslashreplace"))

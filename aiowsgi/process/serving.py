@@ -19,7 +19,7 @@ from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.process.watching import Watch, roots
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
-from aiowsgi.server.listeners import Listener, address_of, close_listeners, open_listeners
+from aiowsgi.server.listeners import Listener, address_of, close_listeners, is_local, open_listeners
 from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
@@ -279,3 +279,10 @@ def _tell_of_start(config: Config, listeners: Sequence[Listener]) -> None:
     tell("\n".join(lines))
     if config.user is None and hasattr(os, "geteuid") and os.geteuid() == 0:
         logger.warning("the workers run as root; --user names somebody who may do less")
+    if config.debug:
+        for listener in listeners:
+            if not is_local(listener):
+                reached = address_of(listener)
+                logger.warning(
+                    "whoever can reach %s is shown tracebacks: --debug is for this machine", reached
+                )

@@ -277,7 +277,7 @@ class Connection(Streaming):
             accepted = shared.disk.submit(Errand(shared.disk, answer.run, done))
         if not accepted:
             self._outbox = None
-            self._respond(shared.error_response(overloaded()))
+            self._respond(shared.error_response(overloaded(), self._request))
 
     def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
         if outbox is not self._outbox:
@@ -286,7 +286,7 @@ class Connection(Streaming):
         if outbox.status:
             self._broken_off(outbox.status)
         else:
-            self._respond(self._shared.error_response(error))
+            self._respond(self._shared.error_response(error, self._request))
         self._go_on()
 
     def _looked_up(

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 
 BACKLOG = 2048  # connections that wait until a worker accepts; the kernel cuts it to its own somaxconn
 
@@ -101,6 +102,12 @@ def address_of(sock: socket.socket) -> str:
     host, port = name[:2]
     scheme = "https" if tls else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Tell whether nobody but processes of this machine can reach it."""
+    name = sock.getsockname()
+    return not isinstance(name, tuple) or ip_address(name[0].partition("%")[0]).is_loopback
 
 
 def port_of_https(listeners: Iterable[Listener]) -> str:

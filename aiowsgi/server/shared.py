@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiowsgi.config import Limits
-from aiowsgi.http.framing import error_response
-from aiowsgi.http.messages import HTTPError, Response
+from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
+from aiowsgi.site.tracebacks import Failure
 from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.pool import Delivery, Job, Pool
 
@@ -104,10 +104,12 @@ class Shared:
         if self.room is not None:
             self.room()
 
-    def error_response(self, error: HTTPError, cause: BaseException | None = None) -> Response:
-        """Return the answer of ``error``, with its ``cause`` where the operator asked to show it. In any thread."""
+    def error_response(
+        self, error: HTTPError, request: Request, cause: BaseException | None = None
+    ) -> Response:
+        """Return the answer of ``error``, with its ``cause``, of which a thread tells, where that may be shown."""
         if self.debug and cause is not None:
-            return error_response(error, cause)
+            return Failure(cause).response(request)
         return self.router.error_response(error)
 
 

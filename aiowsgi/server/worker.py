@@ -159,7 +159,7 @@ class Worker:
 
     async def _check(self, shared: Shared) -> None:
         path = self._config.ready_check
-        if path is not None:
+        if path is not None and not self._config.reload:  # which shows what is wrong
             # As if it came by https, where there is any: else it may be led there, which proves nothing.
             listener = max(self._listeners, key=lambda listener: listener.tls)
             await check(shared, self._environ(listener), path)

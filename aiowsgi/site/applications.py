@@ -6,9 +6,11 @@ import inspect
 import os
 import sys
 import traceback
-from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, cast
 from wsgiref.types import WSGIApplication
+
+from aiowsgi.site.tracebacks import without_server
 
 _FORMS = "'package.module:attribute' or 'package.module:factory()'"
 _DEFAULT_ATTRIBUTES = ("application", "app")
@@ -84,17 +86,8 @@ def describe(error: ApplicationError) -> str:
     cause = error.__cause__
     if cause is None:
         return str(error)
-    shown = traceback.TracebackException(type(cause), cause, _own_frames(cause.__traceback__))
+    shown = traceback.TracebackException(type(cause), cause, without_server(cause.__traceback__))
     return "".join(shown.format()) + str(error)
-
-
-def _own_frames(frames: TracebackType | None) -> TracebackType | None:
-    while frames is not None:
-        file = frames.tb_frame.f_code.co_filename
-        if file not in (__file__, importlib.__file__) and not file.startswith("<frozen importlib."):
-            break
-        frames = frames.tb_next
-    return frames
 
 
 def _parse(specification: str, expression: str) -> tuple[list[str], list[Any] | None, dict[str, Any]]:

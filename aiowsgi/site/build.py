@@ -1,21 +1,25 @@
 """From the settings to the Router: what is mounted where."""
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
-from aiowsgi.http.messages import Request
-from aiowsgi.site.applications import load
+from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.site.applications import ApplicationError, describe, load
 from aiowsgi.site.errorpages import ErrorPages
 from aiowsgi.site.health import Health
 from aiowsgi.site.namedfiles import NamedFiles
 from aiowsgi.site.router import Handler, Mount, Router
 from aiowsgi.site.scripts import Scripts
 from aiowsgi.site.static import Static
+from aiowsgi.site.tracebacks import Failure
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.compression import codings
 from aiowsgi.wsgi.rewriting import MakeCall, RewritingCall, Rules
+
+logger = logging.getLogger("aiowsgi.site")
 
 
 class Mounted:
@@ -29,6 +33,19 @@ class Mounted:
         return self._make_call(self._application, request, script_name, path_info)
 
 
+class Broken:
+    """The handler of an application that cannot be had, as long as that is so: its code is being worked on."""
+
+    def __init__(self, failure: Failure | None) -> None:
+        """``failure`` is for all to see, if it is given."""
+        self._failure = failure
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Response:
+        if self._failure is None:
+            raise HTTPError(500)
+        return self._failure.response(request)
+
+
 def build_router(
     config: Config,
     application: WSGIApplication | None = None,
@@ -40,7 +57,7 @@ def build_router(
     At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last, because they
     never decline. Files decline what they do not have if an application is there to be asked, or, with try_files,
     anybody. The site's error pages are those of the files at "".
-    Imports the applications; raises ApplicationError.
+    Imports the applications; raises ApplicationError. With ``reload`` one that fails is answered for.
     """
     named = list(_mounts(config))
     applications = {prefix for prefix, kind, _ in named if kind == "application"}
@@ -65,11 +82,21 @@ def build_router(
                 error_pages = handler.error_pages
                 error_pages.load()
         else:
-            handler = Mounted(load(target), make_call)
+            handler = _application(target, config, make_call)
         mounts.append((_as_path(prefix), handler))
     if application is not None:
         mounts.append(("", Mounted(application, make_call)))
     return Router(mounts, error_pages)
+
+
+def _application(target: str, config: Config, make_call: MakeCall) -> Handler:
+    try:
+        return Mounted(load(target), make_call)
+    except ApplicationError as error:
+        if not config.reload:
+            raise
+        logger.error("%s", describe(error))
+        return Broken(Failure(error.__cause__, str(error)) if config.debug else None)
 
 
 def describe_mounts(config: Config) -> list[str]:

@@ -41,7 +41,7 @@ _warned: set[str] = set()
 class ErrorAnswers(Protocol):
     """Who knows how this site answers an error."""
 
-    def error_response(self, error: HTTPError, cause: BaseException | None, /) -> Response:
+    def error_response(self, error: HTTPError, request: Request, cause: BaseException | None, /) -> Response:
         """Return the answer; the exception behind it is for the operator's eyes. In any thread."""
 
 
@@ -189,7 +189,7 @@ class Call(Work):
             self._send_error(HTTPError(500), error)
 
     def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
-        response = self._error_answers.error_response(error, cause)
+        response = self._error_answers.error_response(error, self._request, cause)
         data, _ = render(response, self._request, self._outbox.keep_alive)
         self._outbox.status = response.status
         self._finish(data, self._outbox.keep_alive)
