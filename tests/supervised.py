@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
+from aiowsgi.process.supervisor import tell as tell_people
 from aiowsgi.server.listeners import open_listeners
 
 TOKEN, TOKEN_END = os.pipe()  # holds tokens, so that some workers do something else than the others
@@ -216,6 +217,7 @@ class Service:
     work: Work
     fails: bool  # where it is told of the start
     helper: Work | None = None
+    preloads: bool = False
 
     def started(self) -> None:
         if self.fails:
@@ -226,6 +228,11 @@ class Service:
         return True
 
     def reloaded(self, outcome: str) -> None: ...
+
+    def failed(self, words: str) -> None:
+        tell_people(words)
+
+    def resized(self, workers: int) -> None: ...
 
     def reopen(self) -> int | None:
         return None

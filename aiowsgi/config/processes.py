@@ -25,6 +25,13 @@ class ProcessSettings:
         "What each worker asks itself before it serves. Below status 400 it is ready; else, or after 30 seconds, it has"
         " failed to start, and whom it was to replace serves on.",
     )
+    preload: bool = setting(
+        _PROCESS,
+        values.FLAG,
+        False,
+        "Import the application once, before the workers are forked, so that they share its memory. Not by default:"
+        " connections and threads that an application opens or starts at its import are not for sharing.",
+    )
     drain_delay: float = setting(
         _PROCESS,
         values.SECONDS_OR_NONE,

@@ -36,10 +36,19 @@ class Report:
     goes no further, because what is above in a forked process belongs to the parent.
     """
 
-    def __init__(self, send: Callable[[bytes], object], line: socket.socket | None = None) -> None:
-        """``line`` is where the parent asks and is answered, see ``Questions``; None: there is nobody to ask."""
+    def __init__(
+        self,
+        send: Callable[[bytes], object],
+        line: socket.socket | None = None,
+        abandon: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``line`` is where the parent asks and is answered, see ``Questions``; None: there is nobody to ask.
+
+        ``abandon`` closes what ties this process to its parent, in one that it has forked itself.
+        """
         self._send = send
         self.line = line
+        self.abandon = abandon
         self.status = 0  # the exit status that fits what was reported
 
     def ready(self) -> None:
@@ -79,10 +88,12 @@ Work = Callable[[Report, int | None], None]
 
 
 class Child:
-    """A worker process as its parent sees it."""
+    """A worker process, or a preloader, as its parent sees it."""
 
-    def __init__(self, pid: int, pipe: int, line: socket.socket) -> None:
+    def __init__(self, pid: int, pipe: int, line: socket.socket, leads: bool = False) -> None:
+        """``leads`` says that it is a preloader, and leads a process group that its workers are in."""
         self.pid = pid
+        self.leads = leads
         self.pipe = pipe  # where its report is read, without blocking
         self.line = line  # where it is asked and answers, without blocking: see ``Questions``
         self.mute = False  # whether nothing can be heard on it any more
@@ -92,6 +103,9 @@ class Child:
         self.deadline = math.inf  # when it will be killed, on the same clock; set when it is asked to stop
         self.wish = ""  # why it has asked to be replaced, if it has
         self._heard = b""
+
+    def __str__(self) -> str:
+        return f"{'preloader' if self.leads else 'worker'} {self.pid}"
 
     @property
     def ready(self) -> bool:
@@ -125,7 +139,10 @@ class Child:
 
     def kill(self) -> None:
         self.deadline = math.inf
-        os.kill(self.pid, signal.SIGKILL)
+        if self.leads:
+            os.killpg(self.pid, signal.SIGKILL)  # its workers would only learn that they should drain
+        else:
+            os.kill(self.pid, signal.SIGKILL)
 
     def show_stacks(self) -> None:
         """Have it write to its line where its threads are, whatever it is doing.
@@ -140,8 +157,10 @@ class Child:
         self.line.close()
 
 
-def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], None]) -> Child:
-    """Start a process that does ``work`` and return it.
+def fork(
+    work: Work, life: int, signals: Collection[int], leave: Callable[[], None], leads: bool = False
+) -> Child:
+    """Start a process that does ``work`` and return it; ``leads`` as for ``Child``.
 
     ``signals`` are those that the parent handles. In the child they have their defaults again, but SIGINT and SIGHUP
     are ignored: a terminal sends them to the whole process group, and what they mean is the parent's to say.
@@ -163,12 +182,17 @@ def fork(work: Work, life: int, signals: Collection[int], leave: Callable[[], No
             pid = os.fork()
             if pid == 0:
                 ours.close()
-                report = Report(partial(_write, pipe_end), line_end)
+                if leads:
+                    os.setpgid(0, 0)
+                report = Report(partial(_write, pipe_end), line_end, theirs.pop_all().close)
                 _live(work, life, report, partial(_shed, signals, mask, leave))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         ours.pop_all()
-    return Child(pid, pipe, line)
+    if leads:
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpgid(pid, pid)  # as it does by itself: whoever is first
+    return Child(pid, pipe, line, leads)
 
 
 def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> NoReturn:

@@ -89,18 +89,15 @@ class Places:
             if place.current is None:
                 place.due = -math.inf
 
-    def add(self) -> None:
-        self._places.append(_Place())
-        logger.info("workers: %d", len(self._places))
-
-    def remove(self) -> None:
-        """Have one place less, but for the last."""
-        if len(self._places) > 1:
+    def resize(self, count: int) -> None:
+        """Have ``count`` places from now on."""
+        while len(self._places) < count:
+            self._places.append(_Place())
+        while len(self._places) > count:
             place = self._places.pop()
             for child in filter(None, (place.current, place.next)):
                 child.stop(self._graceful)
             place.current = place.next = None
-        logger.info("workers: %d", len(self._places))
 
     def stop(self) -> None:
         """Ask all processes to stop, and start none any more."""
@@ -125,7 +122,7 @@ class Places:
             self._reload_on()
         for child in self.children:
             if child.deadline <= now:
-                logger.warning("worker %d has not stopped in time and is killed", child.pid)
+                logger.warning("%s has not stopped in time and is killed", child)
                 child.kill()
 
     def due(self) -> float:
@@ -177,11 +174,11 @@ class Places:
         if child.ready and child is place.next:
             self._take_over(place, child)
         if child.wish and child is place.current and place.next is None and place.due == math.inf:
-            logger.info("worker %d is replaced: %s", child.pid, child.wish)
+            logger.info("%s is replaced: %s", child, child.wish)
             place.due = -math.inf
 
     def _take_over(self, place: _Place, child: Child) -> None:
-        logger.log(logging.DEBUG if self._starting else logging.INFO, "worker %d is ready", child.pid)
+        logger.log(logging.DEBUG if self._starting else logging.INFO, "%s is ready", child)
         before, place.current, place.next = place.current, child, None
         if before is not None:
             before.stop(self._graceful)
@@ -201,7 +198,7 @@ class Places:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(end)
             child.close()
-            line = f"worker {pid} {_ending(status)}"
+            line = f"{child} {_ending(status)}"
             if self._stopping or child not in (place.current, place.next):
                 # Others that cannot start have nothing to add to the first; one that cannot drain has.
                 level = logging.ERROR if child.words and child.ready else logging.DEBUG
@@ -224,7 +221,7 @@ class Places:
         elif place.current is None or place.current.wish:
             self._try_again(place, line, child)
         else:
-            logger.error("%s", _lines(f"{line}; worker {place.current.pid} serves on", words))
+            logger.error("%s", _lines(f"{line}; {place.current} serves on", words))
         failed = child is None or child.generation == self._generation
         if self._reloads and failed and place.current is not None:
             logger.error("the reload is given up")
@@ -236,7 +233,7 @@ class Places:
         place.pause = min(max(FIRST_PAUSE, 2 * place.pause), LONGEST_PAUSE) if early else 0.0
         place.due = now + place.pause
         if place.current is not None:
-            line += f"; worker {place.current.pid} serves on"
+            line += f"; {place.current} serves on"
         words = child.words if child else ""
         logger.error("%s", _lines(f"{line}; the next one starts in {place.pause:g} s", words))
 

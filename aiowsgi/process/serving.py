@@ -14,6 +14,7 @@ from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.notify import take_manager
 from aiowsgi.process.places import Places
+from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import Rights, RightsError, find_rights
 from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.process.watching import Watch, roots
@@ -24,6 +25,7 @@ from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
+from aiowsgi.site.router import Router
 from aiowsgi.version import __version__
 from aiowsgi.wsgi import spool
 from aiowsgi.wsgi.serial import OneThread
@@ -60,7 +62,7 @@ def run(
             return START_FAILED
         serving = _Serving(config, application, opened, read_again)
         if hasattr(os, "fork"):
-            grace = config.timeouts.graceful + SPARE
+            grace = config.timeouts.graceful + (2 * SPARE if serving.preloads else SPARE)
             return Supervisor(opened.listeners, serving, config.workers, grace, config.drain_delay).run()
         return _run_alone(serving)
 
@@ -138,7 +140,7 @@ def _raise_file_limit() -> None:
 # What a reload cannot change: it was used before the first worker, or is the supervisor's own.
 _FIXED = (
     *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
-    *("graceful_timeout", "drain_delay", "reload", "reload_include"),
+    *("graceful_timeout", "drain_delay", "preload", "reload", "reload_include"),
 )
 
 
@@ -162,43 +164,70 @@ class _Serving:
         self._manager = take_manager(os.environ)
         self._doing = "starting"  # for people
         self._code = self._board.stamp_code()  # what workers load from now on
+        self._workers = config.workers
+        self.preloads = config.preload
         self.helper: Work | None = None
         if config.reload:
             self.helper = Watch(roots(config), config.reload_include, os.getpid(), self._board.stamp_pages)
 
     def work(self, report: Report, life: int | None) -> None:
-        opened = self._opened
         if self._config.reload:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True
-        with _logging_in_a_thread():
-            try:
-                if self._certificates is not None:
-                    self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
-                if opened.rights is not None:
-                    opened.rights.take()
-                _check_temporary_files()
-                router = build_router(self._config, self._application, lambda: self._board.leaving)
-                worker = Worker(
-                    *(self._config, opened.listeners, router, opened.access_log, self._certificates),
-                    board=self._board,
-                )
-                if life is None:
-                    worker.run(report.ready)
-                else:
-                    worker.run(report.ready, life, True, report.replace, report.line)
-            except (RightsError, NotReadyError) as error:
-                report.failed(f"aiowsgi: {error}")
-            except ApplicationError as error:
-                before, newline, line = describe(error).rpartition("\n")
-                report.failed(f"{before}{newline}aiowsgi: {line}")
+        with _failures(report):
+            if self.preloads and life is not None:
+                self._preload(report, life)
+            else:
+                with _logging_in_a_thread():
+                    self._serve(self._load(), report, life)
+
+    def _preload(self, report: Report, life: int) -> None:
+        router, opened = self._load(), self._opened
+
+        def work(report: Report, life: int | None) -> None:
+            with _failures(report), _logging_in_a_thread():
+                self._serve(router, report, life)
+
+        grace = self._config.timeouts.graceful + SPARE
+        preloader = Preloader(opened.listeners, work, self._workers, grace, opened.access_log)
+        preloader.run(report, life, self._board)
+
+    def _load(self) -> Router:
+        """Return what is served, as far as the settings say; from here on this process has the workers' rights.
+
+        Raises RightsError and ApplicationError.
+        """
+        if self._certificates is not None:
+            self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
+        if self._opened.rights is not None:
+            self._opened.rights.take()
+        _check_temporary_files()
+        return build_router(self._config, self._application, lambda: self._board.leaving)
+
+    def _serve(self, router: Router, report: Report, life: int | None) -> None:
+        """Be a worker. Raises NotReadyError."""
+        opened = self._opened
+        worker = Worker(
+            *(self._config, opened.listeners, router, opened.access_log, self._certificates),
+            board=self._board,
+        )
+        if life is None:
+            worker.run(report.ready)
+        else:
+            worker.run(report.ready, life, True, report.replace, report.line)
+
+    def failed(self, words: str) -> None:
+        tell(words)
+
+    def resized(self, workers: int) -> None:
+        self._workers = workers
 
     def started(self) -> None:
         _tell_of_start(self._config, self._opened.listeners)
         self._go_on("serving")
 
     def look(self, places: Places) -> float:
-        workers = sum(child.ready for child in places.children)
+        workers = self._workers if self.preloads else sum(child.ready for child in places.children)
         self._manager.status(f"{self._doing}, workers: {workers}")
         return self._manager.beat()
 
@@ -252,6 +281,18 @@ class _Serving:
             self._board.leave()
             self._doing = "stopping"
             self._manager.stopping(self._config.drain_delay + self._config.timeouts.graceful + SPARE)
+
+
+@contextlib.contextmanager
+def _failures(report: Report) -> Iterator[None]:
+    """Report what people can mend as what it is, and not as a traceback."""
+    try:
+        yield
+    except (RightsError, NotReadyError) as error:
+        report.failed(f"aiowsgi: {error}")
+    except ApplicationError as error:
+        before, newline, line = describe(error).rpartition("\n")
+        report.failed(f"{before}{newline}aiowsgi: {line}")
 
 
 def _check_temporary_files() -> None:

@@ -12,7 +12,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from typing import Protocol
@@ -22,6 +23,8 @@ from aiowsgi.process.child import START_FAILED, Child, Report, Work, fork, reap_
 from aiowsgi.process.helper import Helper
 from aiowsgi.process.places import Places
 from aiowsgi.process.questions import Answers, Questions
+from aiowsgi.process.selecting import Selecting
+from aiowsgi.server.answering import Answer, Answering
 from aiowsgi.server.listeners import close_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
@@ -31,12 +34,16 @@ class Service(Protocol):
     """What the processes are there for."""
 
     helper: Work | None  # what one more process does, beside the workers
+    preloads: bool  # whether ``work`` is that of a preloader, one for all workers
 
     def work(self, report: Report, life: int | None) -> None:
         """Be a worker; see ``Work``."""
 
     def started(self) -> None:
         """All workers are ready, for the first time."""
+
+    def failed(self, words: str) -> None:
+        """One of the first workers could not start, for which ``words`` say the reason, and all will stop."""
 
     def reload(self) -> bool:
         """Read anew what further workers will need; False, with a line in the log, if that is impossible."""
@@ -46,6 +53,9 @@ class Service(Protocol):
 
     def reopen(self) -> int | None:
         """Open the log file anew and return its descriptor; None where there is none, or with a line in the log."""
+
+    def resized(self, workers: int) -> None:
+        """There should be so many workers from now on."""
 
     def leave(self) -> None:
         """The server is going to stop: whoever asks is to be told."""
@@ -58,6 +68,15 @@ class _Phase(IntEnum):
     SERVING = 0
     LEAVING = 1  # it serves, and says that it will not for much longer
     DRAINING = 2  # nobody is accepted any more
+
+
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """What ties a preloader to its supervisor."""
+
+    answering: Answering
+    life: int
+    orphaned: Callable[[], None]
 
 
 class Supervisor:
@@ -87,6 +106,7 @@ class Supervisor:
         """
         self._listeners = listeners
         self._service = service
+        self._workers = workers
         self._delay = delay
         self._status = 0
         self._phase = _Phase.SERVING
@@ -106,10 +126,31 @@ class Supervisor:
         os.set_blocking(self._queue, False)
         os.set_blocking(self._queue_end, False)
         self._selector.register(self._queue, selectors.EVENT_READ, self._act_on_signals)
-        spawn = partial(self._fork, service.work)
-        self._places = Places(workers, spawn, self._selector, graceful, service.started, self._fail)
+        spawn = partial(self._fork, service.work, service.preloads)
+        count = 1 if service.preloads else workers
+        self._places = Places(count, spawn, self._selector, graceful, service.started, self._fail)
         self._questions = Questions(self._selector)
         self._helper: Helper | None = None
+        self._above: _Above | None = None
+
+    def obey(
+        self, line: socket.socket, life: int, answers: Mapping[str, Answer], orphaned: Callable[[], None]
+    ) -> None:
+        """Be the supervisor of a preloader's workers, which has a supervisor above it: that is signalled by people.
+
+        It asks on ``line``, where ``answers`` answer. The end of file of ``life`` is its death: ``orphaned`` is called
+        and all drain.
+        """
+        self._signals = {number: self._signals[number] for number in (signal.SIGCHLD, signal.SIGTERM)}
+        self._above = _Above(Answering(line, Selecting(self._selector), answers), life, orphaned)
+        self._selector.register(life, selectors.EVENT_READ, self._lose_above)
+
+    def _lose_above(self) -> None:
+        assert self._above is not None
+        self._selector.unregister(self._above.life)
+        self._above.orphaned()
+        if self._phase < _Phase.DRAINING:
+            self._stop()
 
     def run(self) -> int:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
@@ -129,8 +170,8 @@ class Supervisor:
             self._end()
         return self._status
 
-    def _fork(self, work: Work) -> Child:
-        return fork(work, self._life, self._signals, self._close_own)
+    def _fork(self, work: Work, leads: bool = False) -> Child:
+        return fork(work, self._life, self._signals, self._close_own, leads)
 
     @contextlib.contextmanager
     def _queued_signals(self) -> Iterator[None]:
@@ -172,25 +213,38 @@ class Supervisor:
         log = self._service.reopen()
         if log is not None:
             asked = [child for child in self._places.children if child.ready]  # who starts has it in its line
-            self._questions.hand(self._places.children, "reopen", log, partial(self._reopened, asked))
+            self.hand_on(log, partial(self._reopened, asked))
+
+    def hand_on(self, log: int, done: Callable[[Answers], object]) -> None:
+        """Have the workers go on in the log file that is open as ``log``."""
+        self._questions.hand(self._places.children, "reopen", log, done)
 
     def _reopened(self, asked: Iterable[Child], answers: Answers) -> None:
         logger.info("the log file is open anew")
         for child in asked:
             if child not in answers and child in self._places.children:
-                logger.warning(
-                    "worker %d does not answer, and may write to the log file before it", child.pid
-                )
+                logger.warning("%s does not answer, and may write to the log file before it", child)
 
     def _add(self) -> None:
-        self._places.add()
+        self.resize(self._workers + 1)
 
     def _remove(self) -> None:
-        self._places.remove()
+        self.resize(max(1, self._workers - 1))
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on."""
+        self._workers = workers
+        self._service.resized(workers)
+        if self._service.preloads:
+            # One that still loads finds it in its line.
+            self._questions.ask(self._places.children, "workers", details=workers)
+        else:
+            self._places.resize(workers)
+        logger.log(self._level(), "workers: %d", workers)
 
     def _fail(self, words: str) -> None:
         """Stop, because one of the first workers could not start; its ``words`` say why."""
-        tell(words)
+        self._service.failed(words)
         self._status = START_FAILED
         self._stop()
 
@@ -214,7 +268,11 @@ class Supervisor:
         self._service.leave()
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         self._places.stop()
-        logger.log(logging.DEBUG if self._status else logging.INFO, "stopping")
+        logger.log(self._level(), "stopping")
+
+    def _level(self) -> int:
+        """Return the severity of what people know already: by the words of a failure, or from the supervisor above."""
+        return logging.DEBUG if self._status or self._above else logging.INFO
 
     def _end(self) -> None:
         self._places.kill()  # nobody, unless the supervisor itself has failed
@@ -235,6 +293,8 @@ class Supervisor:
             self._helper.close()
         for descriptor in (self._queue, self._queue_end, self._life_end):
             os.close(descriptor)
+        if self._above is not None:
+            os.close(self._above.life)
 
 
 def tell(text: str) -> None:

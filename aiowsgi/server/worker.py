@@ -102,7 +102,8 @@ class Worker:
     def _watch_life(self, loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:
         if not os.read(life, 1):
             loop.remove_reader(life)
-            self._board.leave()
+            if not self._config.preload:  # else it is a preloader that has died, and another takes its place
+                self._board.leave()
             stop.set()
 
     async def _serve(

@@ -23,6 +23,12 @@ def stacks(below: Collection[CodeType]) -> Iterator[tuple[int, str, StackSummary
         yield ident, names.get(ident, f"thread {ident}"), _summary(frame, below)
 
 
+def other_threads() -> list[str]:
+    """Return the names of the threads of this process but the one that asks."""
+    asking = threading.current_thread()
+    return [thread.name for thread in threading.enumerate() if thread is not asking]
+
+
 def _summary(frame: FrameType, below: Collection[CodeType]) -> StackSummary:
     calls: list[FrameSummary] = []
     for each, line in walk_stack(frame):

@@ -1,0 +1,123 @@
+"""The preloader: a process that imports the application once, and has the workers forked from its own memory.
+
+It stands between the supervisor, for which it is what a worker is, and the workers, for which it is the supervisor:
+
+    supervisor --- preloader --+-- worker
+                               +-- worker
+
+So a reload is what it always is, the replacement of one process by another that has loaded everything anew, and the
+supervisor has still imported nothing of an application.
+"""
+
+import gc
+import logging
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from functools import partial
+
+from aiowsgi.observe.accesslog import replace_log
+from aiowsgi.process.child import Report, Work
+from aiowsgi.process.places import Places
+from aiowsgi.process.supervisor import Supervisor
+from aiowsgi.server.answering import Answer, Reply
+from aiowsgi.server.board import Board
+from aiowsgi.server.listeners import Listener
+from aiowsgi.wsgi.stacks import other_threads
+
+logger = logging.getLogger("aiowsgi.preloading")
+
+
+class Preloaded:
+    """The ``Service`` of a preloader's workers. What is the server's to decide is the supervisor's."""
+
+    helper: Work | None = None
+    preloads = False
+
+    def __init__(self, work: Work, report: Report) -> None:
+        """``work`` is what workers do with what is loaded; ``report`` goes to the supervisor."""
+        self._work = work
+        self._report = report
+
+    def work(self, report: Report, life: int | None) -> None:
+        self._report.abandon()  # it is the preloader's
+        self._work(report, life)
+
+    def started(self) -> None:
+        self._report.ready()
+
+    def failed(self, words: str) -> None:
+        self._report.failed(words)
+
+    def reload(self) -> bool:
+        return False
+
+    def reloaded(self, outcome: str) -> None: ...
+
+    def reopen(self) -> int | None:
+        return None
+
+    def resized(self, workers: int) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def look(self, places: Places) -> float:
+        return math.inf
+
+
+class Preloader:
+    """Forks the workers, once all is loaded, and sees to them until it is asked to stop or the supervisor dies."""
+
+    def __init__(
+        self, listeners: Sequence[Listener], work: Work, workers: int, graceful: float, log: int | None
+    ) -> None:
+        """``log`` is the descriptor of the access log."""
+        self._listeners = listeners
+        self._work = work
+        self._workers = workers
+        self._graceful = graceful
+        self._log = log
+
+    def run(self, report: Report, life: int, board: Board) -> None:
+        _see_to_threads()
+        # What is loaded lasts as long as this process. No collector, of any worker, writes to its memory from now on,
+        # so that the system keeps one copy of it for all.
+        gc.collect()
+        gc.freeze()
+        for listener in self._listeners:
+            listener.file = None  # the supervisor removes it
+        supervisor = Supervisor(self._listeners, Preloaded(self._work, report), self._workers, self._graceful)
+        answers: dict[str, Answer] = {
+            "workers": partial(_resize, supervisor),
+            "reopen": partial(self._reopen, supervisor),
+        }
+        assert report.line is not None
+        supervisor.obey(report.line, life, answers, board.leave)
+        supervisor.run()
+
+    def _reopen(self, supervisor: Supervisor, details: object, reply: Reply) -> None:
+        assert isinstance(details, int)
+        if self._log is None:
+            os.close(details)
+            reply(None)
+        else:
+            replace_log(self._log, details)
+            supervisor.hand_on(self._log, lambda answers: reply(None))
+
+
+def _resize(supervisor: Supervisor, details: object, reply: Reply) -> None:
+    assert isinstance(details, int)
+    supervisor.resize(details)
+    reply(None)
+
+
+def _see_to_threads() -> None:
+    """Tell of threads: the workers will not have them, nor anybody who unlocks what they have locked."""
+    if names := other_threads():
+        logger.warning(
+            "the application has started threads while it was imported, which no worker has: %s",
+            ", ".join(names),
+        )
+        # It has been said, better than by Python from 3.12 on, and where warnings are errors a fork would fail by it.
+        warnings.filterwarnings("ignore", r"This process .*is multi-threaded", DeprecationWarning)
