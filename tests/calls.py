@@ -80,7 +80,7 @@ def call(
         inbox.add(content[half:])
         request.know_length(inbox.size)
     receiver = Receiver(loop.pool)
-    receiver.outbox.keep_alive = request.keep_alive
+    receiver.outbox.may_persist = request.keep_alive
     job = make_call(application, request, "", request.path)
     job.accept(receiver.outbox, inbox, SERVER, ("192.0.2.1", "4711"), PlainErrors(debug))
     assert loop.pool.submit(job)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import inf
 from threading import Event, Thread, current_thread
 from types import TracebackType
 
@@ -23,6 +24,7 @@ class Call(Work):
         self._gone = False
         self.runs = 0
         self.given_up: list[int] = []
+        self.moved = False
         self.thread: Thread | None = None
         self.entered = Event()
         self.done = Event()
@@ -56,6 +58,10 @@ class Call(Work):
 
     def give_up(self, error: HTTPError) -> None:
         self.given_up.append(error.status)
+
+    def move_on(self) -> bool:
+        before, self.moved = self.moved, True
+        return not before
 
 
 class Held(Call):
@@ -386,3 +392,73 @@ def test_closing_waits_no_longer_than_it_may() -> None:
         assert not loop.calls.close(0.0)
         hung.open.set()
         assert loop.calls.close(WAIT)
+
+
+# Where no thread is free.
+
+
+def test_a_pool_is_behind_for_as_long_as_the_newest_call_that_runs_was_queued() -> None:
+    with Turned(threads=2) as turned:
+        assert turned.calls.behind() == 0
+        first, second = Held(), Held()
+        turned.hold(first)
+        turned.now = 5.0
+        assert turned.calls.behind() == 0  # one is free
+        turned.hold(second)
+        turned.now = 7.0
+        assert turned.calls.behind() == 2
+        turned.finish(first)
+        assert turned.calls.behind() == 0
+        turned.finish(second)
+
+
+def test_a_queue_that_stands_is_behind_by_what_calls_have_waited() -> None:
+    with Turned() as turned:
+        first, second = Held(), Held()
+        turned.hold(first)
+        turned.submit(second)
+        turned.now = 3.0
+        first.open.set()
+        assert second.entered.wait(WAIT)
+        assert turned.calls.behind() == 3
+        turned.finish(second)
+
+
+def test_where_all_threads_hang_it_is_behind_for_ever() -> None:
+    with Turned(request=1.0) as turned:
+        first, second = Held(), Held()
+        turned.hold(first)
+        turned.sweep(2.0)  # one stands in
+        assert turned.calls.behind() == 0
+        turned.hold(second)
+        turned.sweep(4.0)
+        assert turned.calls.behind() == inf
+        first.open.set()
+        second.open.set()
+
+
+def test_those_who_have_waited_longest_are_told_to_move_on_and_once() -> None:
+    with Turned() as turned:
+        held = Held()
+        turned.hold(held)
+        calls = [Call() for _ in range(4)]
+        for turned.now, call in enumerate(calls, 1):
+            turned.submit(call)
+        assert turned.calls.move_on(2, 0.5) == 2
+        assert [call.moved for call in calls] == [True, True, False, False]
+        assert turned.calls.move_on(2, 0.5) == 1  # the newest has just come
+        assert turned.calls.move_on(2, 0.5) == 0
+        assert [call.moved for call in calls] == [True, True, True, False]
+        turned.finish(held)
+
+
+def test_whoever_watches_is_called_once_for_the_calls_of_a_turn() -> None:
+    watched = []
+    with Turned() as turned:
+        turned.calls.watch = lambda: watched.append(turned.calls.waiting)
+        held = Held()
+        turned.submit(held)
+        assert held.entered.wait(WAIT)
+        turned.submit(Call(), Call(), Call())
+        turned.finish(held)
+    assert watched[1] == 3

@@ -5,7 +5,7 @@ import logging
 
 from aiowsgi.http.states import State
 from aiowsgi.server import descriptors
-from aiowsgi.server.doors import Accept, Doors
+from aiowsgi.server.doors import Accept, Doors, Why
 from aiowsgi.server.shared import Served, Shared
 
 logger = logging.getLogger("aiowsgi.worker")
@@ -80,7 +80,7 @@ class Admission:
             self._shared.loop.call_soon(self._close)
 
     def _close(self) -> None:
-        self._doors.close_for_now()
+        self._doors.close_for_now(Why.NO_ROOM)
         self._shared.room = self._consider
 
     def _consider(self) -> None:
@@ -88,7 +88,7 @@ class Admission:
         shared = self._shared
         if not shared.draining and self._has_room(len(shared.connections)):
             shared.room = None
-            self._doors.open_again()
+            self._doors.open_again(Why.NO_ROOM)
 
     def _has_room(self, count: int) -> bool:
         """Tell whether one more may come to ``count`` connections."""

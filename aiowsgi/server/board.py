@@ -1,8 +1,10 @@
-"""What the supervisor tells all of its workers without a word: a page of memory that they share."""
+"""What the processes of a server tell each other without a word: memory that they share."""
 
 import mmap
 import struct
 from time import time
+
+from aiowsgi.server.lateness import Lateness
 
 _LEAVING = 0  # the number of its byte
 _CODE, _PAGES = 8, 16  # where the stamps begin
@@ -14,6 +16,7 @@ class Board:
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.lateness = Lateness()  # what the workers tell each other
 
     @property
     def leaving(self) -> bool:

@@ -156,8 +156,8 @@ class Connection(Streaming):
     def drain(self) -> None:
         if self.state == IDLE:
             self.deadline = min(self.deadline, self._shared.due[IDLE])
-        elif self._outbox is not None and not self._outbox.status:
-            self._outbox.keep_alive = False
+        elif self._outbox is not None:
+            self._outbox.may_persist = False
 
     def abort(self) -> None:
         self._transport.abort()
@@ -265,9 +265,9 @@ class Connection(Streaming):
         if isinstance(answer, Call):
             limits = shared.limits
             outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
-            outbox.keep_alive = self._request.keep_alive and not shared.draining
+            outbox.may_persist = self._request.keep_alive and not shared.draining
             if self._content is not None and not self._is_short():
-                outbox.keep_alive = False
+                outbox.may_persist = False
             client = self._client or self._know_client()
             answer.accept(outbox, self._inbox, self._server, client, shared)
             self._outbox = outbox

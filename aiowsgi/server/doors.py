@@ -1,10 +1,11 @@
-"""The servers that accept for a worker: all of them accept, or none does, as long as there is no room."""
+"""The servers that accept for a worker: all of them accept, or none does, as long as there is a reason."""
 
 import asyncio
 import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 from aiowsgi.server.listeners import BACKLOG
 
@@ -16,6 +17,13 @@ Accept = Callable[[], asyncio.Protocol]  # a protocol factory
 # each try is a traceback in the log and makes for one more try in a second, so that more than one would multiply.
 ACCEPTS = 1
 LAST_TURNS = 5  # of the loop: enough to make a connection of what was accepted, and to read what has come
+
+
+class Why(Enum):
+    """Why nobody is accepted for now."""
+
+    NO_ROOM = "no more connections can be had"
+    NO_THREAD = "no thread is free, and one of another worker is"
 
 
 class Doors:
@@ -30,18 +38,33 @@ class Doors:
         self._entries: Sequence[tuple[socket.socket, Accept]] = ()
         self._servers: list[asyncio.Server] = []
         self._opening: asyncio.Task[None] | None = None
-        self.shut = True
+        self.shut = True  # as they are now; they may be about to open
+        self.reasons: set[Why] = set()  # not to be open
 
     async def open(self, entries: Sequence[tuple[socket.socket, Accept]]) -> None:
         """Accept from these listening sockets, which stay the caller's, for their protocol factories."""
         self._entries = entries
         await self._open()
 
-    def close_for_now(self) -> None:
-        """Accept nobody until they are opened again.
+    def close_for_now(self, why: Why) -> None:
+        """Accept nobody as long as there is this reason or another one.
 
         Not to be called by a protocol factory: its own connection would be lost.
         """
+        self.reasons.add(why)
+        if not self.shut:
+            self._close()
+
+    def open_again(self, why: Why) -> None:
+        """Begin to accept again, soon, if there was no other reason not to.
+
+        Where no descriptor is left it has to be asked for once more.
+        """
+        self.reasons.discard(why)
+        if self.shut and not self.reasons and self._opening is None:
+            self._opening = self._loop.create_task(self._reopen())
+
+    def _close(self) -> None:
         self.shut = True
         for server in self._servers:
             if self._selects:
@@ -51,16 +74,11 @@ class Doors:
             else:
                 server.close()
 
-    def open_again(self) -> None:
-        """Begin to accept again, soon; where no descriptor is left it has to be asked for once more."""
-        if self.shut and self._opening is None:
-            self._opening = self._loop.create_task(self._reopen())
-
     async def close(self) -> None:
         """Accept nobody any more, but let the requests of who was accepted by then come in."""
         if self._opening is not None:
             await self._opening
-        self.close_for_now()
+        self._close()
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
         self._forget()
@@ -83,11 +101,12 @@ class Doors:
 
     async def _reopen(self) -> None:
         try:
-            if self._selects:
-                for _ in range(LAST_TURNS):
-                    await asyncio.sleep(0)
-            self._forget()
-            await self._open()
+            while self.shut and not self.reasons:  # there may have been one in between
+                if self._selects:
+                    for _ in range(LAST_TURNS):
+                        await asyncio.sleep(0)
+                self._forget()
+                await self._open()
         except OSError as error:
             logger.debug("cannot accept again yet: %s", error)
             self.shut = True
@@ -99,8 +118,8 @@ class Doors:
         self.shut = False
         for listener, accept in self._entries:
             self._servers.append(await self._listen(listener, accept))
-        if self.shut:
-            self.close_for_now()  # once more, for those that were opened behind it
+        if self.reasons:
+            self._close()  # once more, for those that were opened behind it
 
     async def _listen(self, listener: socket.socket, accept: Accept) -> asyncio.Server:
         loop = self._loop

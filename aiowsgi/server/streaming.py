@@ -56,7 +56,7 @@ class Streaming(Receiving):
             self._content = None
             self._buffer = rest
             if self._outbox is not None:
-                self._outbox.keep_alive = self._request.keep_alive and not self._shared.draining
+                self._outbox.may_persist = self._request.keep_alive and not self._shared.draining
         stream.add(piece)
         if ended:
             stream.end()
@@ -115,7 +115,7 @@ class Streaming(Receiving):
             return
         logger.info("%s: %s", self._request, error)
         if self._outbox is not None:
-            self._outbox.keep_alive = False
+            self._outbox.may_persist = False
         self._await_thread()
         self._forgive()
         stream.paused = True  # for good: nobody can tell where the next request begins

@@ -20,6 +20,7 @@ from aiowsgi.server.answering import Answer, Answering, Reply
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.descriptors import most_connections
+from aiowsgi.server.dispatch import Dispatch
 from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import begin_to_drain, drain
 from aiowsgi.server.inspection import answers
@@ -137,9 +138,11 @@ class Worker:
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )
-            looks = [admission.sweep, *self._looks(shared, replace)]
+            dispatch = Dispatch(shared, doors, self._board.lateness)
+            looks = [admission.sweep, dispatch.sweep, *self._looks(shared, replace)]
             sweeping = loop.create_task(sweep(shared, SWEEP, *looks))
             if life is not None:
+                dispatch.begin()
                 # What exists now lasts as long as this process: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
@@ -148,6 +151,7 @@ class Worker:
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
                 begin_to_drain(shared, self._config.timeouts, loop.time())
+                dispatch.end()
                 await doors.close()
                 if self._board.leaving:
                     await doors.take_waiting()

@@ -129,6 +129,10 @@ class Call(Work):
     def give_up(self, error: HTTPError) -> None:
         self._outbox.give_up(error)
 
+    def move_on(self) -> bool:
+        persisted, self._outbox.may_persist = self._outbox.may_persist, False
+        return persisted
+
     def run(self) -> None:
         """Call the application and send what it gives. In a pool thread."""
         if self._outbox.gone:
@@ -190,9 +194,10 @@ class Call(Work):
 
     def _send_error(self, error: HTTPError, cause: BaseException | None = None) -> None:
         response = self._error_answers.error_response(error, self._request, cause)
-        data, _ = render(response, self._request, self._outbox.keep_alive)
+        keep_alive = self._outbox.may_persist
+        data, _ = render(response, self._request, keep_alive)
         self._outbox.status = response.status
-        self._finish(data, self._outbox.keep_alive)
+        self._finish(data, keep_alive)
 
     # What the application is given.
 
@@ -305,7 +310,7 @@ class Call(Work):
         outbox.status = head.code
         if head.dropped:
             self._warn_of(head.dropped)
-        start, keep_alive, _ = head.render(request, len(data), outbox.keep_alive)
+        start, keep_alive, _ = head.render(request, len(data), outbox.may_persist)
         self._started = self._complete = True
         self._left = 0
         if request.method == "HEAD" or head.ends_answer:
@@ -376,7 +381,7 @@ class Call(Work):
     def _render(self, head: Head, length: int | None) -> tuple[bytes, bool]:
         outbox = self._outbox
         outbox.status = head.code
-        start, keep_alive, self._chunked = head.render(self._request, length, outbox.keep_alive)
+        start, keep_alive, self._chunked = head.render(self._request, length, outbox.may_persist)
         if head.dropped:
             self._warn_of(head.dropped)
         return start, keep_alive

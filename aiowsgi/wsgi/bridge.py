@@ -125,6 +125,7 @@ class Outbox(Delivery):
         "ended",
         "gone",
         "keep_alive",
+        "may_persist",
         "pieces",
         "status",
     )
@@ -148,7 +149,8 @@ class Outbox(Delivery):
         self.status = 0
         self.ended = False
         self.cut = False  # the content could not be given whole, so its end must not look like one
-        self.keep_alive = True
+        self.may_persist = True  # so may the connection, as far as the loop knows; the head is to say so
+        self.keep_alive = True  # what the head has said; the loop looks at it behind the end
         self.gone = False
 
     # The thread's side.

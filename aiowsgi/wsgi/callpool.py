@@ -46,6 +46,10 @@ class Work(Job):
     def give_up(self, error: HTTPError) -> None:
         """Have ``error`` answered in its place, as it was not run, or hangs. Called on the loop."""
 
+    @abstractmethod
+    def move_on(self) -> bool:
+        """Have its answer, if its head can still say so, end the connection; False if it does already. On the loop."""
+
 
 class _GivenUp(Delivery):
     """Takes a call that is given up to the loop."""
@@ -117,6 +121,7 @@ class CallPool(WayBack):
         self._longest = timeouts.queue
         self._timeout = timeouts.request
         self.refused = 0
+        self.watch: Callable[[], object] | None = None  # what is to be called when calls are queued
         self._submitted: list[Work] = []  # in this turn of the loop
         self._waiting: deque[Work] = deque()
         self._tokens: SimpleQueue[bool] = SimpleQueue()  # False: there is no more to do
@@ -157,6 +162,33 @@ class CallPool(WayBack):
             if call.gone:
                 with suppress(ValueError):  # a thread has taken it
                     waiting.remove(call)
+
+    def behind(self) -> float:
+        """Return for how many seconds no thread has been free; 0 while one is, infinity where all of them hang.
+
+        It is the age of the newest call that runs, so about what a call that is queued now will have to wait if calls
+        are short, and what it has to wait at least if a queue stands.
+        """
+        newest = -inf
+        for post in self._posts:
+            if post.left is None:
+                call = post.call
+                if call is None:
+                    return 0.0
+                newest = max(newest, call.since)
+        return self._clock() - newest
+
+    def move_on(self, count: int, seconds: float) -> int:
+        """Tell the clients of up to ``count`` calls, which have waited for so many ``seconds``, to come back elsewhere.
+
+        Returns how many were told; each is once, and the longest wait first. What is answered says so.
+        """
+        told, latest = 0, self._clock() - seconds
+        for call in self._waiting.copy():
+            if told == count or call.since > latest:
+                break
+            told += call.move_on()
+        return told
 
     def sweep(self) -> bool:
         """Give up what has waited or hung too long. To be called once a second, on the loop.
@@ -215,6 +247,8 @@ class CallPool(WayBack):
             call.since = now
             waiting.append(call)
             put(True)
+        if self.watch is not None:
+            self.watch()
 
     def _move_horizon(self, now: float) -> None:
         standing = now - self._emptied >= self._longest
