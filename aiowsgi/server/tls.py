@@ -50,6 +50,7 @@ class SecureTransport(asyncio.Protocol):
         "_ended",
         "_ending",
         "_incoming",
+        "_left",
         "_loop",
         "_outgoing",
         "_paused",
@@ -77,6 +78,7 @@ class SecureTransport(asyncio.Protocol):
         self._ending = OPEN
         self._ended = False  # the client has said that it sends no more
         self._queue: deque[memoryview] | None = None  # what is not encrypted yet
+        self._left = TURN  # bytes that may still be encrypted in this turn, but for small ones
         self._raw_paused = False  # the socket's transport holds as much as it should
         self._paused = False  # the Connection was told so
 
@@ -244,22 +246,24 @@ class SecureTransport(asyncio.Protocol):
 
     def _encrypt(self) -> None:
         """Make records of what waits, as many as the socket's transport has room for and this turn has time for."""
-        left = TURN
         queue, raw, write = self._queue, self._raw, self._secure.write
-        while queue and (not self._raw_paused or raw.get_write_buffer_size() < ROOM):
-            if left <= 0:
-                self._loop.call_soon(self._send_on)
-                return
+        while queue and self._left > 0 and (not self._raw_paused or raw.get_write_buffer_size() < ROOM):
             data = queue[0]
             sent = write(data[:RECORD])
             raw.write(self._outgoing.read())
-            left -= sent
+            if self._left == TURN:
+                self._loop.call_soon(self._begin_turn)
+            self._left -= sent
             if sent < len(data):
                 queue[0] = data[sent:]
             else:
                 queue.popleft()
         if not queue:
             self._queue = None
+
+    def _begin_turn(self) -> None:
+        self._left = TURN
+        self._send_on()
 
     def _send_on(self) -> None:
         if self._queue is not None:
