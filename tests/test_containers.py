@@ -69,6 +69,17 @@ def test_the_first_process_buries_orphans_and_replaces_workers(project: Path) ->
         assert len(server.children()) == 2
 
 
+def test_the_workers_of_a_preloader_that_died_become_orphans_and_are_buried(project: Path) -> None:
+    with ContainedServer("app", "--preload", "--workers", "2", cwd=project) as server:
+        (preloader,) = server.children()
+        os.kill(preloader, signal.SIGKILL)
+        server.until(r"preloader \d+ was ended by signal 9 \(Killed\)")
+        server.until(r"preloader \d+ is ready")
+        until(lambda: len(server.children()) == 1)
+        with Peer(("127.0.0.1", server.port)) as peer:
+            assert peer.get("/").status == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_while_the_application_loads(
     project: Path, start: Start, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +100,7 @@ def test_it_stops_while_its_own_modules_load(
 ) -> None:
     (project / "h11.py").write_text("print('loading', flush=True)\nopen('pipe').read()\n")
     monkeypatch.setenv("PYTHONPATH", f"{project}{os.pathsep}{ROOT}")
+    monkeypatch.chdir(project)
     for name in [name for name in os.environ if name.startswith("COVERAGE")]:
         monkeypatch.delenv(name)  # which would handle SIGTERM by itself
     serve = (sys.executable, "-m", "aiowsgi", "serve", "app")
