@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import RunningServer
+from tests.server import PATIENCE, RunningServer
 
 CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parent.parent
@@ -135,3 +135,49 @@ def test_of_a_long_recording_only_the_parts_that_are_played_are_fetched(tmp_path
     parts = re.findall(r'"GET /long\.wav HTTP/1\.1" (\d+) (\d+)', server.log())
     assert len(parts) >= 2
     assert sum(int(sent) for status, sent in parts if status in {"206", "499"}) < size
+
+
+# Tells the server that it is shown, and what its title is.
+TELLING = """\
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Security-Policy", "{policy}")])
+    return [b"<!doctype html><title>{title}</title><link rel=stylesheet href=/public/shown.css?{title}>"]
+"""
+BROKEN = "import nothing_of_that_name\n"
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--workers", "2"], ["--loop", "asyncio", "--threads", "1", "--compress"]], ids=str
+)
+def test_a_page_that_is_open_shows_a_mistake_and_what_has_been_mended(
+    tmp_path: Path, options: list[str]
+) -> None:
+    def write(title: str) -> None:
+        (tmp_path / "app.py").write_text(TELLING.format(title=title, policy="default-src 'self'"))
+
+    (tmp_path / "app.py").write_text(BROKEN)
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "shown.css").write_text("p { color: red }")
+    settings = ["--reload", "--static", "/public=public", "--access-log", "log", *options]
+    with RunningServer("app:application", *settings, cwd=tmp_path) as server:
+        server.until("watching ")
+        with visiting(server.url, tmp_path / "profile"):
+            until_logged(tmp_path / "log", r'"GET / HTTP/1.1" 500 .*Chrome')
+            until_logged(tmp_path / "log", r'"GET /\.aiowsgi/reload\.js\?\d+ HTTP/1.1" 200 .*Chrome')
+            write("mended")
+            until_logged(tmp_path / "log", r'"GET /public/shown\.css\?mended HTTP/1.1" 200 ')
+            write("edited")
+            until_logged(tmp_path / "log", r'"GET /public/shown\.css\?edited HTTP/1.1" 200 ')
+            count = len(re.findall("css.edited", (tmp_path / "log").read_text()))
+            (tmp_path / "public" / "shown.css").write_text("p { color: green }")
+            until_logged(tmp_path / "log", r"shown\.css\?edited HTTP", count + 1)
+            (tmp_path / "app.py").write_text(BROKEN)
+            mistakes = len(re.findall('"GET / HTTP/1.1" 500 ', (tmp_path / "log").read_text()))
+            until_logged(tmp_path / "log", r'"GET / HTTP/1.1" 500 ', mistakes + 1)
+
+
+def until_logged(log: Path, pattern: str, times: int = 1) -> None:
+    end = time.monotonic() + PATIENCE
+    while len(re.findall(pattern, log.read_text())) < times:
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.01)

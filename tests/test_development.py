@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -199,3 +199,117 @@ def test_a_server_that_others_can_reach_warns_of_what_it_shows(tmp_path: Path) -
     with RunningServer("app:application", "--reload", cwd=tmp_path) as server:
         server.until("watching")
         assert "is shown tracebacks" not in server.log()
+
+
+# Open pages.
+
+
+@contextmanager
+def listening(server: RunningServer) -> Iterator[Peer]:
+    """Wait for events, as a page does."""
+    with Peer(("127.0.0.1", server.port)) as peer:
+        peer.send(get("/.aiowsgi/reload", "Accept: text/event-stream"))
+        assert b"Content-Type: text/event-stream\r\n" in peer.until(b"\r\n\r\n")
+        yield peer
+
+
+def generation_in(peer: Peer) -> int:
+    peer.until(b"data: ")
+    return int(peer.until(b"\n\n"))
+
+
+PAGE = """\
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/html"), ("ETag", '"1"')])
+    return [b"<title>{title}</title>{more}"]
+"""
+
+
+def write_page(folder: Path, title: str, more: str = "") -> None:
+    (folder / "app.py").write_text(PAGE.format(title=title, more=more))
+
+
+def test_open_pages_are_told_of_code_by_the_worker_that_has_it(tmp_path: Path) -> None:
+    write_page(tmp_path, "first")
+    with developing(tmp_path, "app:application") as server:
+        with listening(server) as peer:
+            before = generation_in(peer)
+            assert f"reload.js?{before}" in ask(server, "/", BROWSER)[1]
+            write_page(tmp_path, "second")
+            peer.until(b"0\r\n\r\n")  # the worker ends
+            assert peer.rest() == b""
+        server.until(r"\breloaded$")
+        page = until_it_is(lambda: ask(server, "/", BROWSER), lambda answer: "second" in answer[1])[1]
+        with listening(server) as peer:
+            assert generation_in(peer) > before
+            assert f"reload.js?{before}" not in page
+
+
+def test_open_pages_are_told_of_other_files_and_nothing_is_started_anew(tmp_path: Path) -> None:
+    write_page(tmp_path, "first")
+    with developing(tmp_path, "app:application") as server, listening(server) as peer:
+        before = generation_in(peer)
+        (tmp_path / "style.css").write_text("")
+        assert generation_in(peer) > before
+        server.until(r"style\.css has changed$")
+        assert "reloading" not in server.log()
+
+
+def test_what_is_included_is_code(tmp_path: Path) -> None:
+    write_page(tmp_path, "first")
+    with developing(tmp_path, "app:application", "--reload-include", "*.html") as server:
+        (tmp_path / "page.html").write_text("")
+        server.until(r"\breloaded$")
+
+
+def test_who_waits_for_events_is_kept_and_holds_no_thread_nor_the_end_of_the_server(tmp_path: Path) -> None:
+    write_page(tmp_path, "first")
+    names = ("transfer", "keep-alive", "request", "queue", "head")
+    timeouts = [text for name in names for text in (f"--{name}-timeout", "0.2")]
+    with developing(tmp_path, "app:application", "--threads", "1", *timeouts) as server, ExitStack() as stack:
+        peers = [stack.enter_context(listening(server)) for _ in range(5)]
+        before = [generation_in(peer) for peer in peers]
+        assert ask(server, "/", BROWSER)[0] == 200
+        with Peer(("127.0.0.1", server.port)) as idle:
+            assert idle.rest() == b""  # as long as it takes: a deadline has passed, and been looked at
+        (tmp_path / "style.css").write_text("")
+        assert all(generation_in(peer) > then for peer, then in zip(peers, before, strict=True))
+        assert server.stop() == 0
+
+
+def test_html_and_scripts_end_with_the_tag_and_are_never_answered_by_304(tmp_path: Path) -> None:
+    for name in ("html", "apps"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "html" / "index.html").write_text("<p>file")
+    (tmp_path / "html" / "large.html").write_text("<p>" + "x" * 100_000)
+    (tmp_path / "html" / "a.css").write_text("p {}")
+    (tmp_path / "apps" / "page.py").write_text(PAGE.format(title="script", more=""))
+    (tmp_path / "apps" / "wrong.py").write_text("1 / 0")
+    unchanged = "If-None-Match: *"
+    with developing(tmp_path) as server:
+        for path, status in (
+            ("/", 200),
+            ("/large.html", 200),
+            ("/page.py", 200),
+            ("/wrong.py", 500),
+            ("/none", 404),
+        ):
+            for _ in range(2):  # files: from the disk, and from memory
+                answer = ask(server, path, BROWSER, unchanged)
+                assert (answer[0], "/.aiowsgi/reload.js?" in answer[1]) == (status, True), path
+            assert "/.aiowsgi/" not in ask(server, path)[1]
+        assert ask(server, "/a.css", "Accept: text/css", unchanged)[0] == 304
+        assert ask(server, "/.aiowsgi/reload.js")[0] == 200
+
+
+def test_without_reload_nothing_is_added_to_anything(tmp_path: Path) -> None:
+    write_page(tmp_path, "first")
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "a.html").write_text("<p>file")
+    with RunningServer("app:application", "--static", "/public=public", "--debug", cwd=tmp_path) as server:
+        assert ask(server, "/", BROWSER) == (200, "<title>first</title>")
+        assert ask(server, "/public/a.html", BROWSER) == (200, "<p>file")
+        assert ask(server, "/.aiowsgi/reload.js") == (200, "<title>first</title>")  # the application's
+        with Peer(("127.0.0.1", server.port)) as peer:
+            peer.send(get("/", BROWSER))
+            assert peer.answer().fields["etag"] == '"1"'

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config, ConfigError
@@ -202,7 +203,8 @@ class _Serving:
         if self._opened.rights is not None:
             self._opened.rights.take()
         _check_temporary_files()
-        return build_router(self._config, self._application, lambda: self._board.leaving)
+        generation = partial(self._board.generation, self._code)
+        return build_router(self._config, self._application, lambda: self._board.leaving, generation)
 
     def _serve(self, router: Router, report: Report, life: int | None) -> None:
         """Be a worker. Raises NotReadyError."""

@@ -30,6 +30,7 @@ def begin_to_drain(shared: Shared, timeouts: Timeouts, now: float) -> None:
     shared.turn(now)
     for connection in list(shared.connections):
         connection.drain()
+    shared.router.drain()
 
 
 async def drain(shared: Shared, timeouts: Timeouts) -> None:

@@ -109,8 +109,10 @@ class Shared:
     ) -> Response:
         """Return the answer of ``error``, with its ``cause``, of which a thread tells, where that may be shown."""
         if self.debug and cause is not None:
-            return Failure(cause).response(request)
-        return self.router.error_response(error)
+            response = Failure(cause).response(request)
+        else:
+            response = self.router.error_response(error)
+        return self.router.complete(request, response)
 
 
 class Errand(Job, Delivery):

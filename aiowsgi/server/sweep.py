@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiowsgi.server.shared import Shared
 
 SWEEP = 1.0  # seconds between two looks
+LOOK = 0.1  # the same, for a developer who waits for what comes of an edit
 
 logger = logging.getLogger("aiowsgi.worker")
 
@@ -28,3 +29,10 @@ async def sweep(shared: Shared, seconds: float, *others: Callable[[], object]) -
             except Exception:  # or one connection would take away the deadlines of all others
                 logger.exception("%r could not deal with its deadline", connection)
                 connection.abort()
+
+
+async def again_and_again(seconds: float, look: Callable[[], object]) -> None:
+    """Have somebody ``look`` every so many ``seconds``, until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        look()

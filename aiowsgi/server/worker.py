@@ -28,7 +28,8 @@ from aiowsgi.server.listeners import Listener, port_of_https
 from aiowsgi.server.readycheck import check
 from aiowsgi.server.recycling import Recycling
 from aiowsgi.server.shared import Errand, Shared
-from aiowsgi.server.sweep import SWEEP, sweep
+from aiowsgi.server.sweep import LOOK, SWEEP, again_and_again, sweep
+from aiowsgi.site.development import DevelopmentRouter
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import spool
@@ -141,6 +142,9 @@ class Worker:
             dispatch = Dispatch(shared, doors, self._board.lateness)
             looks = [admission.sweep, dispatch.sweep, *self._looks(shared, replace)]
             sweeping = loop.create_task(sweep(shared, SWEEP, *looks))
+            if isinstance(self._router, DevelopmentRouter):
+                looking = loop.create_task(again_and_again(LOOK, self._router.look))
+                stack.callback(looking.cancel)
             if life is not None:
                 dispatch.begin()
                 # What exists now lasts as long as this process: the collector need not look at it again.

@@ -8,9 +8,11 @@ from wsgiref.types import WSGIApplication
 from aiowsgi.config import Config
 from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.site.applications import ApplicationError, describe, load
+from aiowsgi.site.development import DevelopmentRouter, make_pages
 from aiowsgi.site.errorpages import ErrorPages
 from aiowsgi.site.health import Health
 from aiowsgi.site.namedfiles import NamedFiles
+from aiowsgi.site.refresh import Refresh
 from aiowsgi.site.router import Handler, Mount, Router
 from aiowsgi.site.scripts import Scripts
 from aiowsgi.site.static import Static
@@ -50,10 +52,11 @@ def build_router(
     config: Config,
     application: WSGIApplication | None = None,
     leaving: Callable[[], bool] = lambda: False,
+    generation: Callable[[], int] = lambda: 0,
 ) -> Router:
     """Return the Router of what ``config`` mounts; ``application`` comes behind it all, at "".
 
-    ``leaving`` tells whether the health path should say so.
+    ``leaving`` tells whether the health path should say so, ``generation`` what grows with each change (``reload``).
     At one prefix scripts are asked first, because they want ``.py`` paths only, and applications last, because they
     never decline. Files decline what they do not have if an application is there to be asked, or, with try_files,
     anybody. The site's error pages are those of the files at "".
@@ -70,6 +73,9 @@ def build_router(
         mounts.append((_as_path(config.health_path), Health(leaving)))
     error_pages: ErrorPages | None = None
     make_call = _make_call(config)
+    refresh = Refresh(generation)
+    if config.reload:
+        make_call = partial(make_pages, make_call, refresh)
     for prefix, kind, target in named:
         handler: Handler
         if kind == "scripts":
@@ -86,7 +92,7 @@ def build_router(
         mounts.append((_as_path(prefix), handler))
     if application is not None:
         mounts.append(("", Mounted(application, make_call)))
-    return Router(mounts, error_pages)
+    return DevelopmentRouter(mounts, error_pages, refresh) if config.reload else Router(mounts, error_pages)
 
 
 def _application(target: str, config: Config, make_call: MakeCall) -> Handler:

@@ -95,6 +95,13 @@ class Router:
             return self.error_response(error)
         return answer
 
+    def complete(self, request: Request, response: Response) -> Response:
+        """Return an error's answer as ``request`` gets it. In any thread."""
+        return response
+
+    def drain(self) -> None:
+        """Have answers that would never end do so: the worker is about to."""
+
     def error_response(self, error: HTTPError) -> Response:
         """Return the answer of ``error``, with the site's own page if it has one. In any thread."""
         page = self.error_pages.response(error.status) if self.error_pages is not None else None
