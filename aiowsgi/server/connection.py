@@ -7,22 +7,18 @@ http/states.py); the fields below only hold what that needs.
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from aiowsgi.http.framing import CONTINUE, error_response, field_lines, render
+from aiowsgi.http.framing import CONTINUE, field_lines, render
 from aiowsgi.http.messages import UNREAD, HTTPError, Request, Response, overloaded
 from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
+from aiowsgi.server.closing import Closing
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Client, Errand, Shared
 from aiowsgi.server.sockets import has_left
-from aiowsgi.server.streaming import Streaming
-from aiowsgi.server.tls import SecureTransport
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
@@ -41,13 +37,10 @@ TURN = 16
 _ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
 
 
-class Connection(Streaming):
+class Connection(Closing):
     """The only place where bytes meet the event loop."""
 
     __slots__ = (
-        "_began",
-        "_client",
-        "_eof",
         "_parser",
         "_pending",
         "_scanned",
@@ -59,14 +52,11 @@ class Connection(Streaming):
 
         ``client`` is the address and port of who is at the other end, where the transport does not know.
         """
-        super().__init__(shared)
+        super().__init__(shared, client)
         self._parser = shared.parser
         self._server = server
-        self._client = client
         self._scanned = 0  # how many bytes of the buffer were looked at in vain
-        self._eof = False  # the client sends no more
         self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None  # waits for the content's end
-        self._began = 0.0  # when the request's head had come, for the access log; 0 where none has
 
     def __repr__(self) -> str:
         return f"<Connection {self.state.name} {self._request!r}>"
@@ -344,73 +334,6 @@ class Connection(Streaming):
             self._move(ANSWERED)
             self._request = UNREAD
 
-    def _broken_off(self, status: int, reason: str = "") -> None:
-        request = self._request
-        if reason:
-            logger.error("%s: %s", request, reason)
-        self._log(status)
-        if request.version == "HTTP/1.0":
-            # Where only the close tells the end of the content, a reset tells that this was not it.
-            client = self._transport.get_extra_info("socket")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if isinstance(self._transport, SecureTransport):
-            self._transport.break_off()
-        self._close()
-
     def _go_on(self) -> None:
         if self.state <= HEAD and (self._buffer or self._eof):
             self._read_on()
-
-    def _refuse(self, error: HTTPError) -> None:
-        """Answer what cannot be trusted or waited for any longer, and read no further request."""
-        data, _ = render(error_response(error), self._request, False)
-        if self.state != DISCARDING and self._write(data):
-            self._log(error.status)
-        self._last()
-
-    def _last(self) -> None:
-        """Close behind the last answer.
-
-        A close while the client still sends resets the connection, which may destroy the answer before it was
-        read (RFC 9112 section 9.6): so only this side is closed, and what comes is thrown away for a while.
-        """
-        clean = self._ends()
-        self._begin_closing()
-        self._buffer, self._content, self._pending = b"", None, None
-        if clean or self._eof or not self._transport.can_write_eof():
-            self._transport.close()
-        elif not self._transport.is_closing():
-            # asyncio tells here that the client is gone; what is read next tells it, too.
-            with suppress(OSError):
-                self._transport.write_eof()
-            self._transport.resume_reading()
-
-    def _ends(self) -> bool:
-        """Tell whether the client has said, with a request that came whole, that it sends no more."""
-        request = self._request
-        if request is UNREAD or request.keep_alive or "HTTP_UPGRADE" in request.fields:
-            return False
-        return self._content is None
-
-    def _close(self) -> None:
-        self._begin_closing()
-        self._transport.close()
-
-    def _begin_closing(self) -> None:
-        self._move(LAST)
-        if self._transport.get_write_buffer_size():
-            self._await_client()
-
-    def _log(self, status: int) -> None:
-        shared = self._shared
-        if shared.log is not None:
-            seconds = shared.loop.time() - self._began if self._began else 0.0
-            shared.log.write(self._know_client()[0], self._request, status, self._sent, seconds)
-            self._began, self._sent = 0.0, 0
-
-    def _know_client(self) -> tuple[str, str]:
-        """Return the client's address and port; empty for a Unix socket, which has none."""
-        if self._client is None:
-            name = self._transport.get_extra_info("peername")
-            self._client = (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")
-        return self._client
