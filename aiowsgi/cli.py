@@ -18,7 +18,7 @@ import click
 from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
 from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
-from aiowsgi.process.passed import take_passed
+from aiowsgi.process.origin import take_origin
 from aiowsgi.process.serving import run
 from aiowsgi.site.compress import Report, Result, Task, compressed, tasks
 from aiowsgi.version import __version__
@@ -54,10 +54,10 @@ def _parameter(setting: Setting) -> click.Parameter:
 
 def _serve(**given: object) -> int:
     directory = Path.cwd()
-    passed = take_passed(os.environ)
+    origin = take_origin()
 
     def settings() -> Config:
-        config = load(given, os.environ, directory, passed)
+        config = load(given, os.environ, directory, origin.passed)
         return (
             replace(config, access_log="-") if config.access_log is None and sys.stdout.isatty() else config
         )
@@ -65,7 +65,7 @@ def _serve(**given: object) -> int:
     config = settings()
     # The folder of a console script stands first in sys.path, where "python -m" has the current one.
     sys.path.insert(0, str(directory))
-    return run(config, read_again=settings)
+    return run(config, read_again=settings, origin=origin)
 
 
 _CONFIG = click.Option(

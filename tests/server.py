@@ -34,15 +34,16 @@ class RunningServer:
         cwd: Path = ROOT,
         launcher: Sequence[str] = (),
         descriptors: Sequence[int] = (),
+        bind: bool = True,
         **variables: str,
     ) -> None:
         """``arguments`` are those behind ``aiowsgi serve``; ``variables`` are added to the environment.
 
         Modules of this project are found from any ``cwd``. ``launcher`` is a command that is given the server's and
-        becomes it; it has ``descriptors`` open.
+        becomes it; it has ``descriptors`` open. Without ``bind`` it is told nothing of where to listen.
         """
-        bind = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
-        self._command = [*launcher, sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind]
+        address = ("--bind", "127.0.0.1:0") if bind and "--bind" not in arguments else ()
+        self._command = [*launcher, sys.executable, "-m", "aiowsgi", "serve", *arguments, *address]
         self._cwd = cwd
         self._descriptors = descriptors
         # Not the tester's settings; but what the coverage of subprocesses travels by.
@@ -50,6 +51,7 @@ class RunningServer:
         path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
         self._environment = {**inherited, "PYTHONPATH": path, **variables}
         self._said = ""
+        self._upgrades = self._successor = self._expected = 0
         self._silent = False  # no process of it is left to say anything
         self._changed = Condition()
         self.url = ""  # where it listens, the first of the addresses: http://127.0.0.1:8000 or unix:/path
@@ -82,14 +84,25 @@ class RunningServer:
         try:
             if error is None:
                 status = self.stop()
-                assert status == 0, f"exit status {status}\n{self.log()}"
+                assert status == self._expected, f"exit status {status}\n{self.log()}"
         finally:
             self._kill()
 
     @property
     def pid(self) -> int:
         """Of the parent of the workers."""
-        return self._process.pid
+        return self._successor or self._process.pid
+
+    def follow(self) -> int:
+        """Wait until another process has taken over in an upgrade, and return its id: it is the server then."""
+        self._upgrades += 1
+        match = self.until(r"upgraded: process (\d+) serves", self._upgrades)
+        return self.adopt(int(match[1]))
+
+    def adopt(self, pid: int, status: int = 0) -> int:
+        """Have that process be the server from now on; the first one is expected to end with ``status``."""
+        self._successor, self._expected = pid, status
+        return pid
 
     @property
     def port(self) -> int:
@@ -119,10 +132,11 @@ class RunningServer:
     def stop(self) -> int:
         """Ask it to stop by SIGTERM, unless it has ended; wait until all its processes are gone.
 
-        Returns the exit status; the log is complete then.
+        Returns the exit status, of the first process where others have followed it; the log is complete then.
         """
-        if self._process.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+        if self._successor or self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
         status = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self._silent, f"a worker is left\n{self.log()}"

@@ -6,6 +6,8 @@ import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -32,7 +34,7 @@ def launcher(sockets: Sequence[socket.socket], *names: str) -> tuple[str, ...]:
 
 
 class Notified:
-    """A context manager: who listens at NOTIFY_SOCKET."""
+    """A context manager: who listens at NOTIFY_SOCKET. As systemd, it takes each message at once."""
 
     def __init__(self, address: str | Path) -> None:
         self.address = str(address)
@@ -41,18 +43,29 @@ class Notified:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(self.address.replace("@", "\0"))
-        self._socket.settimeout(PATIENCE)
+        self._messages: SimpleQueue[tuple[str, int]] = SimpleQueue()
+        self._thread = Thread(target=self._receive, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self._socket.getsockname())
+        self._thread.join(PATIENCE)
         self._socket.close()
+
+    def _receive(self) -> None:
+        while True:
+            data, (credentials, *_), *_ = self._socket.recvmsg(4096, 64)
+            if not data:
+                return
+            self._messages.put((data.decode(), struct.unpack("iII", credentials[2])[0]))
 
     def next(self) -> tuple[str, int]:
         """Return a message, and the process that has sent it."""
-        data, (credentials, *_), *_ = self._socket.recvmsg(4096, 64)
-        return data.decode(), struct.unpack("iII", credentials[2])[0]
+        return self._messages.get(timeout=PATIENCE)
 
     def until(self, pattern: str) -> tuple[str, int]:
         """Return the first message, of those not yet read, that is ``pattern`` from its beginning to its end."""

@@ -41,14 +41,17 @@ class Report:
         send: Callable[[bytes], object],
         line: socket.socket | None = None,
         abandon: Callable[[], None] = lambda: None,
+        descriptor: int = -1,
     ) -> None:
         """``line`` is where the parent asks and is answered, see ``Questions``; None: there is nobody to ask.
 
-        ``abandon`` closes what ties this process to its parent, in one that it has forked itself.
+        ``abandon`` closes what ties this process to its parent, in one that it has forked itself. ``descriptor``
+        is where ``send`` writes to, for a program that this process goes on as.
         """
         self._send = send
         self.line = line
         self.abandon = abandon
+        self.descriptor = descriptor
         self.status = 0  # the exit status that fits what was reported
 
     def ready(self) -> None:
@@ -184,7 +187,7 @@ def fork(
                 ours.close()
                 if leads:
                     os.setpgid(0, 0)
-                report = Report(partial(_write, pipe_end), line_end, theirs.pop_all().close)
+                report = Report(partial(_write, pipe_end), line_end, theirs.pop_all().close, pipe_end)
                 _live(work, life, report, partial(_shed, signals, mask, leave))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -243,3 +246,16 @@ def _flush() -> None:
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def ending(status: int) -> str:
+    """Say how a process has ended, from what waitpid returns."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})"
+    return f"exited with status {code}"
+
+
+def lines(line: str, words: str) -> str:
+    """Put ``line`` before the words of a process, if it has left any."""
+    return f"{line}\n{words}".rstrip("\n")

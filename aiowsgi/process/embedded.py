@@ -1,7 +1,7 @@
 """The server inside a program of yours: ``serve`` and, as in ``wsgiref.simple_server``, ``make_server``."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from aiowsgi.config import Config, ConfigError, load
 from aiowsgi.observe.accesslog import open_log
+from aiowsgi.process.origin import take_origin
 from aiowsgi.process.serving import run
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.listeners import close_listeners, open_listeners
@@ -26,10 +27,11 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
     command line by their names, as in ``serve(app, bind=["[::1]:8000"], workers=2, static=["/static=public"])``.
     Returns the exit status, 0 or 2. Raises ConfigError.
     """
+    origin = take_origin()
     if application is None or isinstance(application, str):
-        read = partial(load, {**settings, "app": application}, {}, Path.cwd())
-        return run(read(), read_again=read)
-    return run(_config(settings), application)
+        read = partial(load, {**settings, "app": application}, {}, Path.cwd(), origin.passed)
+        return run(read(), read_again=read, origin=origin)
+    return run(_config(settings, origin.passed), application, origin=origin)
 
 
 def make_server(host: str, port: int, app: WSGIApplication, **settings: object) -> "WSGIServer":
@@ -49,11 +51,11 @@ def make_server(host: str, port: int, app: WSGIApplication, **settings: object) 
     return WSGIServer(_config({**settings, "bind": [bind]}), app)
 
 
-def _config(settings: dict[str, object]) -> Config:
+def _config(settings: dict[str, object], passed: Sequence[str] = ()) -> Config:
     if settings.get("reload"):
         raise ConfigError("reload: expected an application by its name, which can be imported again")
     # With an application the folders html and apps are served only where they are asked for.
-    return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd()), app=None)
+    return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd(), passed), app=None)
 
 
 class WSGIServer:

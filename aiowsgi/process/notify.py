@@ -39,6 +39,10 @@ class Manager:
         # The time, of the clock that systemd reads, says that the signal was not one before.
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
+    def follow(self, pid: int) -> None:
+        """Another process is the service from now on, and what was asked for by a signal is done."""
+        self._send(f"MAINPID={pid}", "READY=1")
+
     def stopping(self, seconds: float) -> None:
         """The server ends, and may take so many ``seconds`` for it, whatever TimeoutStopSec= says."""
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={math.ceil(seconds * 1e6)}")

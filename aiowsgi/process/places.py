@@ -5,13 +5,12 @@ import logging
 import math
 import os
 import selectors
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from aiowsgi.process.child import Child
+from aiowsgi.process.child import Child, ending, lines
 
 STEADY = 10.0  # seconds; a worker that dies sooner after it became ready counts as dying at its start
 FIRST_PAUSE = 0.1  # seconds from such a death to the next start; each one more in a row doubles it
@@ -71,6 +70,11 @@ class Places:
         self._stopping = False
         self._generation = 0  # of the code and the settings that are loaded now
         self._reloads: list[Done] = []  # who is to be told how the reload ends, which is going on
+
+    @property
+    def starting(self) -> bool:
+        """Whether the first ones are not all ready yet."""
+        return self._starting
 
     # What is asked for.
 
@@ -198,11 +202,11 @@ class Places:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(end)
             child.close()
-            line = f"{child} {_ending(status)}"
+            line = f"{child} {ending(status)}"
             if self._stopping or child not in (place.current, place.next):
                 # Others that cannot start have nothing to add to the first; one that cannot drain has.
                 level = logging.ERROR if child.words and child.ready else logging.DEBUG
-                logger.log(level, "%s", _lines(line, child.words))
+                logger.log(level, "%s", lines(line, child.words))
             else:
                 self._lost(place, line, child)
 
@@ -217,15 +221,15 @@ class Places:
         else:
             place.next = None
         if place.next is not None:
-            logger.error("%s", _lines(f"{line}; the next one is starting already", words))
+            logger.error("%s", lines(f"{line}; the next one is starting already", words))
         elif place.current is None or place.current.wish:
             self._try_again(place, line, child)
         else:
-            logger.error("%s", _lines(f"{line}; {place.current} serves on", words))
+            logger.error("%s", lines(f"{line}; {place.current} serves on", words))
         failed = child is None or child.generation == self._generation
         if self._reloads and failed and place.current is not None:
             logger.error("the reload is given up")
-            self._end_reload(_lines(line, words))
+            self._end_reload(lines(line, words))
 
     def _try_again(self, place: _Place, line: str, child: Child | None) -> None:
         now = time.monotonic()
@@ -235,15 +239,4 @@ class Places:
         if place.current is not None:
             line += f"; {place.current} serves on"
         words = child.words if child else ""
-        logger.error("%s", _lines(f"{line}; the next one starts in {place.pause:g} s", words))
-
-
-def _ending(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        return f"was ended by signal {-code} ({signal.strsignal(-code)})"
-    return f"exited with status {code}"
-
-
-def _lines(line: str, words: str) -> str:
-    return f"{line}\n{words}".rstrip("\n")
+        logger.error("%s", lines(f"{line}; the next one starts in {place.pause:g} s", words))

@@ -13,7 +13,8 @@ from aiowsgi.config import Config, ConfigError
 from aiowsgi.observe.accesslog import open_log, replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
-from aiowsgi.process.notify import take_manager
+from aiowsgi.process.notify import Manager
+from aiowsgi.process.origin import Origin, take_origin
 from aiowsgi.process.places import Places
 from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import Rights, RightsError, find_rights
@@ -45,19 +46,23 @@ def run(
     config: Config,
     application: WSGIApplication | None = None,
     read_again: Callable[[], Config] | None = None,
+    origin: Origin | None = None,
 ) -> int:
     """Serve as ``config`` says, ``application`` behind all that it mounts; blocks.
 
     ``read_again`` returns the settings as they are at a reload, or raises ConfigError; None leaves them as they are.
+    ``origin`` is what ``take_origin`` has found; None: it is looked for now.
 
-    Returns the exit status: 0 after SIGTERM or SIGINT, 2 if it cannot listen, write its log, use its certificates or
-    have the rights that it should, or if the workers cannot start. All that has been told on standard error by then.
+    Returns the exit status: 0 after SIGTERM or SIGINT, or when another process has taken over; 2 if it cannot listen,
+    write its log, use its certificates or have the rights that it should, or if the workers cannot start. All that has
+    been told on standard error by then. Raises ConfigError where ``origin`` is looked for.
     """
+    origin = origin or take_origin()
     _begin_logging(config.log_level)
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
         try:
-            opened = _open(config, stack)
+            opened = _open(config, origin, stack)
         except (OSError, RightsError, CertificateError) as error:
             tell(f"aiowsgi: {error}")
             return START_FAILED
@@ -72,13 +77,14 @@ def run(
 class _Opened:
     """What all workers share; it was opened with the rights that the server was started with."""
 
+    origin: Origin
     listeners: Sequence[Listener]
     access_log: int | None
     certificates: Certificates | None
     rights: Rights | None  # those of the workers, where they are others
 
 
-def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
+def _open(config: Config, origin: Origin, stack: contextlib.ExitStack) -> _Opened:
     """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError and
     CertificateError.
     """
@@ -86,7 +92,10 @@ def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
     rights = find_rights(config.user, config.group)
     if config.umask is not None:
         os.umask(config.umask)
-    listeners = open_listeners(config.bind)
+    predecessor = origin.predecessor
+    if predecessor is not None:
+        stack.callback(predecessor.close)
+    listeners = open_listeners(config.bind, None if predecessor is None else predecessor.unclaimed)
     stack.callback(close_listeners, listeners)
     if rights is not None:
         for listener in listeners:
@@ -96,7 +105,7 @@ def _open(config: Config, stack: contextlib.ExitStack) -> _Opened:
     if config.access_log is not None:
         access_log = _open_log(config.access_log, rights)
         stack.callback(os.close, access_log)
-    return _Opened(listeners, access_log, certificates, rights)
+    return _Opened(origin, listeners, access_log, certificates, rights)
 
 
 def _open_log(path: str, rights: Rights | None) -> int:
@@ -162,7 +171,9 @@ class _Serving:
         self._proven = config, opened.certificates  # what workers have started with
         self._read_again = read_again
         self._board = Board()
-        self._manager = take_manager(os.environ)
+        self._origin = opened.origin
+        # Until this server is the one that systemd knows of it is silent.
+        self._manager = opened.origin.manager if opened.origin.predecessor is None else Manager()
         self._doing = "starting"  # for people
         self._code = self._board.stamp_code()  # what workers load from now on
         self._workers = config.workers
@@ -172,6 +183,8 @@ class _Serving:
             self.helper = Watch(roots(config), config.reload_include, os.getpid(), self._board.stamp_pages)
 
     def work(self, report: Report, life: int | None) -> None:
+        if self._origin.predecessor is not None:
+            self._origin.predecessor.close()
         if self._config.reload:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True
@@ -226,7 +239,27 @@ class _Serving:
 
     def started(self) -> None:
         _tell_of_start(self._config, self._opened.listeners)
+        if self._origin.predecessor is not None:
+            self._origin.predecessor.give_way()
+            self._manager = self._origin.manager
         self._go_on("serving")
+
+    def start_anew(self, report: Report, life: int | None) -> None:
+        try:
+            self._origin.start_anew(self._opened.listeners, report)
+        except OSError as error:
+            report.failed(f"{error.filename}: {error.strerror}")
+
+    def upgrade(self) -> None:
+        self._doing = "upgrading"
+        self._manager.reloading()
+
+    def upgraded(self, pid: int) -> None:
+        if pid:
+            self._manager.follow(pid)
+            self._manager = Manager()
+        else:
+            self._go_on("serving on, for the upgrade has failed")
 
     def look(self, places: Places) -> float:
         workers = self._workers if self.preloads else sum(child.ready for child in places.children)

@@ -24,8 +24,9 @@ from aiowsgi.process.helper import Helper
 from aiowsgi.process.places import Places
 from aiowsgi.process.questions import Answers, Questions
 from aiowsgi.process.selecting import Selecting
+from aiowsgi.process.upgrade import Upgrade
 from aiowsgi.server.answering import Answer, Answering
-from aiowsgi.server.listeners import close_listeners
+from aiowsgi.server.listeners import close_listeners, leave_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
 
@@ -56,6 +57,15 @@ class Service(Protocol):
 
     def resized(self, workers: int) -> None:
         """There should be so many workers from now on."""
+
+    def start_anew(self, report: Report, life: int | None) -> None:
+        """Be the server of the new version; see ``Work``."""
+
+    def upgrade(self) -> None:
+        """A server of the new version is about to be started."""
+
+    def upgraded(self, pid: int) -> None:
+        """It is ready, in process ``pid``, and this one ends in silence; 0: there is none, and this one serves on."""
 
     def leave(self) -> None:
         """The server is going to stop: whoever asks is to be told."""
@@ -119,6 +129,7 @@ class Supervisor:
             signal.SIGUSR1: self._reopen,
             signal.SIGTTIN: self._add,
             signal.SIGTTOU: self._remove,
+            signal.SIGUSR2: self._begin_upgrade,
         }
         self._selector = selectors.DefaultSelector()
         self._queue, self._queue_end = os.pipe()  # numbers of signals
@@ -130,6 +141,10 @@ class Supervisor:
         count = 1 if service.preloads else workers
         self._places = Places(count, spawn, self._selector, graceful, service.started, self._fail)
         self._questions = Questions(self._selector)
+        self._upgrade = Upgrade(
+            *(partial(self._fork, service.start_anew), self._selector, graceful),
+            *(self._give_way, partial(service.upgraded, 0)),
+        )
         self._helper: Helper | None = None
         self._above: _Above | None = None
 
@@ -159,13 +174,14 @@ class Supervisor:
                 if self._service.helper is not None:
                     self._helper = Helper(self._fork(self._service.helper))
                 self._places.act()
-                while self._places.children or self._phase < _Phase.DRAINING:
+                while self._places.children or self._upgrade.child or self._phase < _Phase.DRAINING:
                     for key, _ in self._selector.select(self._seconds_until_due()):
                         key.data()
                     if self._drains_at <= time.monotonic():
                         self._stop()
                     self._places.act()
                     self._questions.act()
+                    self._upgrade.act()
         finally:
             self._end()
         return self._status
@@ -191,17 +207,18 @@ class Supervisor:
 
     def _seconds_until_due(self) -> float | None:
         look = self._service.look(self._places)
-        due = min(self._places.due(), self._questions.due(), self._drains_at, look)
+        due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._drains_at, look)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     # What signals ask for.
 
     def _reap(self) -> None:
         self._places.reap()
+        self._upgrade.reap()
         if self._helper is not None:
             self._helper.reap()
         if os.getpid() == 1:
-            own = {child.pid for child in self._places.children}
+            own = {child.pid for child in self._places.children}  # and there is no upgrade
             reap_orphans(own if self._helper is None else {*own, self._helper.pid})
 
     def _reload(self) -> None:
@@ -242,6 +259,29 @@ class Supervisor:
             self._places.resize(workers)
         logger.log(self._level(), "workers: %d", workers)
 
+    def _begin_upgrade(self) -> None:
+        if self._upgrade.child is not None:
+            logger.warning("no upgrade: one is going on already")
+        elif self._places.starting or self._phase is not _Phase.SERVING:
+            logger.warning(
+                "no upgrade: the server is %s", "starting" if self._places.starting else "stopping"
+            )
+        elif os.getpid() == 1:
+            logger.warning(
+                "no upgrade: the first process of a container is its life; start another container"
+            )
+        else:
+            self._service.upgrade()
+            self._upgrade.begin()
+
+    def _give_way(self, pid: int) -> None:
+        """Drain, because another process serves on the same sockets."""
+        self._phase, self._drains_at = _Phase.DRAINING, math.inf
+        self._service.upgraded(pid)
+        leave_listeners(self._listeners)
+        self._places.stop()
+        logger.info("upgraded: process %d serves, and this one ends", pid)
+
     def _fail(self, words: str) -> None:
         """Stop, because one of the first workers could not start; its ``words`` say why."""
         self._service.failed(words)
@@ -254,6 +294,7 @@ class Supervisor:
             self._phase = _Phase.LEAVING
             self._drains_at = time.monotonic() + self._delay
             self._service.leave()
+            self._upgrade.stop()
             logger.info("stopping in %g s", self._delay)
         else:
             self._stop()
@@ -263,11 +304,13 @@ class Supervisor:
         self._drains_at = math.inf
         if self._phase >= _Phase.DRAINING:
             self._places.kill()
+            self._upgrade.kill()
             return
         self._phase = _Phase.DRAINING
         self._service.leave()
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         self._places.stop()
+        self._upgrade.stop()
         logger.log(self._level(), "stopping")
 
     def _level(self) -> int:
@@ -275,9 +318,13 @@ class Supervisor:
         return logging.DEBUG if self._status or self._above else logging.INFO
 
     def _end(self) -> None:
-        self._places.kill()  # nobody, unless the supervisor itself has failed
+        # Nobody, unless the supervisor itself has failed.
+        self._places.kill()
+        self._upgrade.kill()
         for child in self._places.children:
             os.waitpid(child.pid, 0)
+        if self._upgrade.child is not None:
+            os.waitpid(self._upgrade.child.pid, 0)
         if self._helper is not None:
             self._helper.end()
         self._close_own()
@@ -289,6 +336,7 @@ class Supervisor:
         self._selector.close()
         for child in self._places.children:
             child.close()
+        self._upgrade.close()
         if self._helper is not None:
             self._helper.close()
         for descriptor in (self._queue, self._queue_end, self._life_end):

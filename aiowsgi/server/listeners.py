@@ -34,10 +34,16 @@ class ListenError(OSError):
     """A bind that cannot be had; one line says what was asked for and why not."""
 
 
+# What a socket was opened for: a host and a port (0 for any free one) and so on, the path of a file, or fd:N.
+Asked = str | tuple[str | int, ...]
+
+
 class Listener(socket.socket):
     """A listening socket that knows its file, if it has one."""
 
+    asked: Asked = ""
     tls = False  # whoever connects is expected to speak TLS
+    removes = True  # its file at the end; if not, that is for another process to do
     # Device and inode: by the end a newer server may have put its own socket at the same path. None for the file of a
     # socket that was passed on: whoever made it removes it.
     file: tuple[int, int] | None = None
@@ -51,7 +57,7 @@ class Listener(socket.socket):
         super().listen(BACKLOG)
 
 
-def open_listeners(binds: Sequence[str]) -> list[Listener]:
+def open_listeners(binds: Sequence[str], given: list[Listener] | None = None) -> list[Listener]:
     """Open non-blocking listening sockets for ``HOST:PORT``, ``[::1]:PORT``, ``:PORT``, ``unix:PATH`` and ``fd:N``.
 
     Before each of them ``tls:`` may stand: what is done about it is for who accepts.
@@ -64,13 +70,16 @@ def open_listeners(binds: Sequence[str]) -> list[Listener]:
     A socket file that nobody listens on was left by a crash and is taken over. ``fd:N`` is a descriptor that this
     process has had from its start, of a socket that listens already.
 
+    A socket in ``given`` that was opened for the same address is taken from there, instead of opening one.
+
     Raises ListenError, with none of them left open.
     """
     listeners: list[Listener] = []
+    given = [] if given is None else given
     for bind in dict.fromkeys(binds):
         address = bind.removeprefix("tls:")
         try:
-            for listener in _open(address, listeners):
+            for listener in _open(address, given, listeners):
                 listener.tls = address != bind
                 listeners.append(listener)
         except (OSError, ValueError) as error:
@@ -84,11 +93,19 @@ def close_listeners(listeners: Iterable[socket.socket]) -> None:
     for listener in listeners:
         if listener.fileno() == -1:
             continue
-        if isinstance(listener, Listener) and listener.file is not None:
+        if isinstance(listener, Listener) and listener.file is not None and listener.removes:
             path = listener.getsockname()
             if _file_at(path) == listener.file:
                 os.unlink(path)
         listener.close()
+
+
+def leave_listeners(listeners: Iterable[socket.socket]) -> None:
+    """Close the sockets, and leave their files to another process, which listens on the same ones."""
+    for listener in listeners:
+        if isinstance(listener, Listener):
+            listener.removes = False
+    close_listeners(listeners)
 
 
 def address_of(sock: socket.socket) -> str:
@@ -116,13 +133,25 @@ def port_of_https(listeners: Iterable[Listener]) -> str:
     return next((str(name[1]) for name in names if isinstance(name, tuple)), "443")
 
 
-def _open(bind: str, listeners: Sequence[Listener]) -> Iterator[Listener]:
+def _open(bind: str, given: list[Listener], listeners: Sequence[Listener]) -> Iterator[Listener]:
     if bind.startswith("fd:"):
-        return _open_passed(bind, listeners)
-    return _open_unix(bind) if bind.startswith("unix:") else _open_tcp(bind)
+        return _open_passed(bind, given, listeners)
+    return _open_unix(bind, given) if bind.startswith("unix:") else _open_tcp(bind, given)
 
 
-def _open_passed(bind: str, listeners: Sequence[Listener]) -> Iterator[Listener]:
+def _take(given: list[Listener], address: Asked) -> Listener | None:
+    """Take the socket that was opened for ``address``, if there is one that can still be reached by its file."""
+    for listener in given:
+        if listener.asked == address and (listener.file is None or listener.file == _file_at(str(address))):
+            given.remove(listener)
+            return listener
+    return None
+
+
+def _open_passed(bind: str, given: list[Listener], listeners: Sequence[Listener]) -> Iterator[Listener]:
+    if (kept := _take(given, bind)) is not None:
+        yield kept
+        return
     number = bind.removeprefix("fd:")
     if not (number.isascii() and number.isdecimal()):
         raise ValueError("no number")
@@ -139,10 +168,11 @@ def _open_passed(bind: str, listeners: Sequence[Listener]) -> Iterator[Listener]
         raise OSError(errno.EPROTOTYPE, "not a listening stream socket")
     listener.set_inheritable(False)
     listener.setblocking(False)
+    listener.asked = bind
     yield listener
 
 
-def _open_tcp(bind: str) -> Iterator[Listener]:
+def _open_tcp(bind: str, given: list[Listener]) -> Iterator[Listener]:
     host, port = _host_and_port(bind)
     # No host and AI_PASSIVE give the wildcard address of each family.
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -151,7 +181,7 @@ def _open_tcp(bind: str) -> Iterator[Listener]:
     opened = False
     for family, address in addresses:
         try:
-            listener = _listen(family, (address[0], port, *address[2:]))
+            listener = _listen(family, (address[0], port, *address[2:]), given)
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
@@ -164,21 +194,27 @@ def _open_tcp(bind: str) -> Iterator[Listener]:
         raise absent
 
 
-def _open_unix(bind: str) -> Iterator[Listener]:
-    given = bind.removeprefix("unix:")
-    if not given:
+def _open_unix(bind: str, given: list[Listener]) -> Iterator[Listener]:
+    name = bind.removeprefix("unix:")
+    if not name:
         raise ValueError("no path")
     if not hasattr(socket, "AF_UNIX"):  # Windows
         raise OSError(errno.EAFNOSUPPORT, "no Unix sockets")
-    path = os.path.abspath(given)  # the working directory may be another one when the file is removed
+    path = os.path.abspath(name)  # the working directory may be another one when the file is removed
+    if (kept := _take(given, path)) is not None:
+        yield kept
+        return
     _remove_leftover(path)
-    listener = _listen(socket.AF_UNIX, path)
+    listener = _listen(socket.AF_UNIX, path, given)
     listener.file = _file_at(path)
     yield listener
 
 
-def _listen(family: int, address: str | tuple[str | int, ...]) -> Listener:
+def _listen(family: int, address: Asked, given: list[Listener]) -> Listener:
+    if (kept := _take(given, address)) is not None:
+        return kept
     listener = Listener(family, socket.SOCK_STREAM)
+    listener.asked = address
     try:
         if os.name == "posix":
             # What the last server left in TIME_WAIT does not keep the next one from its port.
