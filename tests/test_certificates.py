@@ -150,7 +150,10 @@ def test_no_connection_is_dropped_for_a_new_certificate(authority: Authority, re
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up rights")
-def test_a_reload_reads_what_only_root_may_read(authority: Authority, renewed: Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--preload", "--no-preload"])
+def test_a_reload_reads_what_only_root_may_read(
+    option: str, authority: Authority, renewed: Pair, tmp_path: Path
+) -> None:
     tmp_path.chmod(0o700)
     arguments = ["--certificate", str(renewed.certificate), "--key", str(renewed.key), "--user", "nobody"]
     with TemporaryDirectory() as name:  # those of pytest are its own user's alone
@@ -159,7 +162,7 @@ def test_a_reload_reads_what_only_root_may_read(authority: Authority, renewed: P
         (project / "app.py").write_text(
             "def app(environ, start_response):\n    start_response('200 OK', [])\n    return []"
         )
-        with RunningServer("app:app", "--bind", "tls:127.0.0.1:0", *arguments, cwd=project) as server:
+        with RunningServer("app:app", option, "--bind", "tls:127.0.0.1:0", *arguments, cwd=project) as server:
             server.until(f"{renewed.certificate}: not to be seen by this user")
             renewed.replace(authority.issue("new", "localhost"))
             os.kill(server.pid, signal.SIGHUP)

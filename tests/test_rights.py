@@ -65,8 +65,11 @@ def ask(address: tuple[str, int] | str) -> list[str]:
 
 
 @as_root
-def test_workers_have_the_rights_of_the_user_alone_before_the_application_is_imported(project: Path) -> None:
-    with RunningServer("app", "--user", "nobody", "--workers", "2", cwd=project) as server:
+@pytest.mark.parametrize("option", ["--preload", "--no-preload"])
+def test_workers_have_the_rights_of_the_user_alone_before_the_application_is_imported(
+    option: str, project: Path
+) -> None:
+    with RunningServer("app", option, "--user", "nobody", "--workers", "2", cwd=project) as server:
         worker, at_import, home = ask(("127.0.0.1", server.port))
         uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
         groups = set(os.getgrouplist("nobody", gid))

@@ -143,7 +143,9 @@ class Child:
     def kill(self) -> None:
         self.deadline = math.inf
         if self.leads:
-            os.killpg(self.pid, signal.SIGKILL)  # its workers would only learn that they should drain
+            # With its workers, who would only learn that they should drain. macOS refuses where all have ended.
+            with contextlib.suppress(PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         else:
             os.kill(self.pid, signal.SIGKILL)
 
