@@ -13,7 +13,7 @@ from aiowsgi.process.passed import take_passed
 from tests.authority import Authority
 from tests.server import RunningServer
 from tests.systemd import launcher
-from tests.thread_server import Peer
+from tests.thread_server import Peer, get
 
 APPLICATION = """\
 import os
@@ -21,7 +21,7 @@ import os
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     told = [name for name in os.environ if name.startswith("LISTEN_")]
-    return [f"{environ['wsgi.url_scheme']} {told}".encode()]
+    return [f"{environ['wsgi.url_scheme']} {told} {environ['REMOTE_ADDR']}".strip().encode()]
 """
 
 
@@ -85,13 +85,40 @@ def test_a_server_serves_on_the_sockets_of_systemd_instead_of_its_own(tmp_path: 
             server.until(rf"^listening on unix:{path}$")
             server.until(rf"^listening on unix:@{tmp_path}$")
             assert server.log().count("listening on") == 4
-            for address in (plain.getsockname(), str(path), f"\0{tmp_path}"):
+            for address, told in [
+                (plain.getsockname(), b"http [] 127.0.0.1"),
+                (str(path), b"http []"),
+                (f"\0{tmp_path}", b"http []"),
+            ]:
                 with Peer(address) as peer:
-                    assert peer.get("/").content == b"http []"
+                    assert peer.get("/").content == told
             trusting = ssl.create_default_context(cafile=authority.file)
             url = f"https://localhost:{secure.getsockname()[1]}"
-            assert httpx.get(url, verify=trusting).text == "https []"
+            assert httpx.get(url, verify=trusting).text == "https [] 127.0.0.1"
         assert path.is_socket()  # systemd's, for the next server
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_who_comes_by_ipv4_to_a_socket_for_both_has_an_address_of_ipv4(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION)
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        options = ("--trusted-proxies", "127.0.0.1", "--max-connections-per-client", "10")
+        with RunningServer(
+            *("app:application", "--access-log", "-", *options),
+            cwd=tmp_path,
+            launcher=launcher([both]),
+            descriptors=[both.fileno()],
+        ) as server:
+            server.until(rf"^listening on http://\[::\]:{server.port}$")
+            for address, forwarded, told in [
+                ("127.0.0.1", "", b"127.0.0.1"),
+                ("127.0.0.1", "192.0.2.7", b"192.0.2.7"),
+                ("::1", "192.0.2.7", b"::1"),
+            ]:
+                with Peer((address, server.port)) as peer:
+                    peer.send(get("/", f"X-Forwarded-For: {forwarded}") if forwarded else get("/"))
+                    assert peer.answer().content == b"http [] " + told
+                server.until(f"^{told.decode()} - -")
 
 
 def test_a_socket_of_another_kind_is_one_line(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def test_one_connection_of_a_proxy_is_that_of_many_clients() -> None:
 )  # fmt: skip
 async def test_nobody_else_is(config: Config, peer: str) -> None:
     for fields in (X_FORWARDED, FORWARDED, X_FORWARDED + FORWARDED):
-        address, port = (peer, "4711") if peer else ("", "")
+        address, port = (peer.removeprefix("::ffff:"), "4711") if peer else ("", "")
         nothing = f"{address} {port} http a testserver 80  /x - - -.".encode()
         assert await told(config, peer, get("/x", *fields), get("/x", *fields)) == [nothing] * 2
         with_content = get("/x", "Transfer-Encoding: chunked", *fields) + b"0\r\n\r\n"  # which is h11's

@@ -10,6 +10,7 @@ from typing import cast
 
 from aiowsgi.server.doors import Accept
 from aiowsgi.server.shared import Shared
+from aiowsgi.server.sockets import peer_of
 
 logger = logging.getLogger("aiowsgi.worker")
 
@@ -50,15 +51,15 @@ class Clients:
 
     def admit(self, transport: asyncio.Transport) -> bool:
         """Tell whether its client may have one more connection, and count it."""
-        name = transport.get_extra_info("peername")
-        if not isinstance(name, tuple) or self._exempt(name[0]):
+        address, _ = peer_of(transport)
+        if not address or self._exempt(address):
             return True
-        key = _key(name[0])
+        key = _key(address)
         transports = self._transports[key]
         if len(transports) >= self._most:
             transports[:] = filter(_is_open, transports)
             if len(transports) >= self._most:
-                self._tell(name[0])
+                self._tell(address)
                 return False
         transports.append(transport)
         self._unlooked += 1

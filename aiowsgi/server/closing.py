@@ -9,6 +9,7 @@ from aiowsgi.http.framing import error_response, render
 from aiowsgi.http.messages import UNREAD, HTTPError
 from aiowsgi.http.states import Event, State
 from aiowsgi.server.shared import Client, Shared
+from aiowsgi.server.sockets import peer_of
 from aiowsgi.server.streaming import Streaming
 from aiowsgi.server.tls import SecureTransport
 
@@ -93,6 +94,5 @@ class Closing(Streaming):
     def _know_client(self) -> tuple[str, str]:
         """Return the client's address and port; empty for a Unix socket, which has none."""
         if self._client is None:
-            name = self._transport.get_extra_info("peername")
-            self._client = (name[0], str(name[1])) if isinstance(name, tuple) else ("", "")
+            self._client = peer_of(self._transport)
         return self._client

@@ -12,6 +12,7 @@ from aiowsgi.http.forwarded import Proxies
 from aiowsgi.http.proxyprotocol import NotProxyProtocol, read_header
 from aiowsgi.http.states import State
 from aiowsgi.server.shared import Client, MakeServed, Served, Shared
+from aiowsgi.server.sockets import peer_of
 
 logger = logging.getLogger("aiowsgi.preface")
 
@@ -36,8 +37,7 @@ class Preface(Served):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._shared.connections[self] = None
-        name = transport.get_extra_info("peername")
-        if not self._proxies.trusts(name[0] if isinstance(name, tuple) else ""):
+        if not self._proxies.trusts(peer_of(transport)[0]):
             self._refuse("it is none of --trusted-proxies")
 
     def data_received(self, data: bytes) -> None:
@@ -66,8 +66,7 @@ class Preface(Served):
         self._transport.abort()
 
     def _peer(self) -> str:
-        name = self._transport.get_extra_info("peername")
-        return name[0] if isinstance(name, tuple) else "the peer of a Unix socket"
+        return peer_of(self._transport)[0] or "the peer of a Unix socket"
 
     def connection_lost(self, error: Exception | None) -> None:
         self._shared.forget(self)

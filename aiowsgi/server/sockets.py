@@ -1,4 +1,4 @@
-"""What only the kernel knows of a client: how much of what it was sent is on its way yet, and whether it has left."""
+"""What only the kernel knows of a client: its address, how much of what it was sent is on its way, if it has left."""
 
 import asyncio
 import select
@@ -12,6 +12,19 @@ except ImportError:  # Windows
     ioctl = None  # type: ignore[assignment]
 
 _HAVE_POLL = hasattr(select, "poll")
+
+
+def peer_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
+    """Return the address and the port of whoever has connected; empty for a Unix socket, which has none."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return "", ""
+    address = name[0]
+    if address.startswith("::ffff:") and "." in address:
+        # Where one socket is for IPv4 and IPv6, as with systemd by default, who comes by IPv4 is shown like this
+        # (RFC 4291 section 2.5.5.2), and would be neither a trusted proxy nor another client than all others.
+        address = address.removeprefix("::ffff:")
+    return address, str(name[1])
 
 
 def unacknowledged(transport: asyncio.Transport) -> int:
