@@ -1,6 +1,7 @@
 """The pages for readers: the links, options, modules and tests that they name exist, and the examples are sound."""
 
 import ast
+import json
 import re
 import shlex
 import tomllib
@@ -60,18 +61,21 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Yield the words of each command in the page's blocks for a shell, and of each that the text names."""
+    """Yield the words of each command in the page's blocks for a shell or a container, and of each in the text."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     for line in lines + [span for span in spans(page) if re.match(r"(python -m )?aiowsgi ", span)]:
         for command in line.split(" && "):
             yield shlex.split(command, comments=True)
+    for block in blocks(page, "dockerfile"):
+        for words in re.findall(r"^CMD (\[.*\])$", block.replace("\\\n", ""), re.MULTILINE):
+            yield json.loads(words)
 
 
 def options_of_aiowsgi(words: list[str]) -> list[str]:
     """Return the options in ``words``, if they are a call of aiowsgi."""
     for program in (["aiowsgi"], [".venv/bin/aiowsgi"], ["python", "-m", "aiowsgi"]):
         if words[: len(program)] == program:
-            return [word.partition("=")[0] for word in words[len(program) :] if word.startswith("-")]
+            return [word.partition("=")[0] for word in words[len(program) :] if word[:1] == "-" != word]
     return []
 
 
