@@ -33,7 +33,7 @@ def application(environ, start_response):
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **variables}
+    return {"NO_COLOR": "1", **os.environ, "PYTHONPATH": str(ROOT), **variables}
 
 
 @pytest.fixture(autouse=True)
@@ -229,6 +229,25 @@ def test_requests_are_logged_to_a_terminal(project: Path) -> None:
         shown = b""
         while b"GET /seen" not in shown:
             shown += terminal.read(4096)
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("", True), ("1", False)])
+def test_with_reload_they_are_in_colours_that_can_be_turned_off(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", variable)
+    ours, theirs = pty.openpty()
+    with (
+        open(ours, "rb", buffering=0) as terminal,
+        os.fdopen(theirs, "w") as stdout,
+        serving([*MODULE, "serve", "hello:application", "--reload"], stdout) as server,
+    ):
+        assert httpx.get(f"{server.url}/seen").text == "hello"
+        shown = b""
+        while b"total" not in shown:
+            shown += terminal.read(4096)
+    assert (b"\x1b[32m200\x1b[0m" in shown) is coloured
+    assert (b"\x1b" in shown) is coloured
 
 
 def test_requests_are_not_logged_to_anything_else(project: Path) -> None:

@@ -758,7 +758,8 @@ def test_defaults_are_shown_as_people_would_write_them(name: str, shown: str) ->
     assert SETTINGS[name].default == shown
 
 
-def test_reload_shows_tracebacks_unless_it_is_told_not_to(site: Site) -> None:
+def test_reload_shows_tracebacks_and_requests_unless_it_is_told_not_to(site: Site) -> None:
+    assert site(app="a:b", reload="yes").access_log == "-"
     assert site(app="a:b", reload="yes").debug
     assert not site(app="a:b", reload="yes", debug="no").debug
     assert not site(app="a:b").debug

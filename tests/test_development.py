@@ -7,14 +7,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 
 import pytest
 
+from tests.authority import Authority
 from tests.crowd import Crowd
+from tests.secure_client import SecurePeer
 from tests.server import PATIENCE, RunningServer
 from tests.test_reload import PROMPT, until, write
 from tests.thread_server import Peer, get
+
+# Code whose import never ends, and says so first.
+STUCK = "import os\nos.write(1, b'stuck\\n')\nwhile True: pass\n"
 
 Answer = tuple[int, str]  # the status and the content
 
@@ -88,7 +94,7 @@ def test_settings_are_code_and_a_mistake_in_them_ends_nothing(tmp_path: Path) ->
 def test_a_worker_that_never_ends_its_import_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path)
     with developing(tmp_path, "app:application") as server:
-        (tmp_path / "app.py").write_text("import os\nos.write(1, b'stuck\\n')\nwhile True: pass\n")
+        (tmp_path / "app.py").write_text(STUCK)
         server.until("^stuck$")
         assert ask(server)[1].startswith("first")
         write(tmp_path, "second")
@@ -313,3 +319,102 @@ def test_without_reload_nothing_is_added_to_anything(tmp_path: Path) -> None:
         with Peer(("127.0.0.1", server.port)) as peer:
             peer.send(get("/", BROWSER))
             assert peer.answer().fields["etag"] == '"1"'
+
+
+# The lines for requests.
+
+
+def test_a_line_tells_where_the_time_of_a_request_has_gone(tmp_path: Path) -> None:
+    write(tmp_path, slow=0.3)
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "a.txt").write_text("a file")
+    options = ("--threads", "1", "--static", "/public=public")
+    with developing(tmp_path, "app:application", *options) as server, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(("127.0.0.1", server.port))) for _ in range(2)]
+        peers[0].send(get("/slow?1"))
+        server.until("^entered$")
+        peers[1].send(get("/slow?2"))
+        assert [peer.answer().status for peer in peers] == [200, 200]
+        line = r"^\d\d:\d\d:\d\d GET  /slow\?%d +200  queue +(\S+) ms  app +(\S+) ms  total +(\S+) ms$"
+        first, second = (list(map(float, server.until(line % number).groups())) for number in (1, 2))
+        assert first[0] < first[1]
+        assert min(second) >= 100  # the second has waited for most of what the first one took
+        for queue, application, total in (first, second):
+            assert application >= 300
+            assert queue + application <= total + 0.2
+        assert ask(server, "/public/a.txt")[0] == 200
+        server.until(r"^\S+ GET  /public/a\.txt +200 +total +\S+ ms$")
+        assert ask(server, "/.aiowsgi/reload.js")[0] == 200
+        assert ask(server, "/last")[0] == 200
+        server.until("GET  /last ")
+        assert "GET  /.aiowsgi" not in server.log()
+        assert "\x1b" not in server.log()
+
+
+def test_a_log_in_a_file_has_its_common_form(tmp_path: Path) -> None:
+    write(tmp_path)
+    with developing(tmp_path, "app:application", "--access-log", "log") as server:
+        assert ask(server, "/?a")[0] == 200
+        assert server.stop() == 0
+    assert '"GET /?a HTTP/1.1" 200 ' in (tmp_path / "log").read_text()
+
+
+# Together with others.
+
+
+def test_it_works_by_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "keys")
+    pair = authority.issue("localhost", "localhost")
+    write_page(tmp_path, "first")
+    files = ("--certificate", str(pair.certificate), "--key", str(pair.key))
+    with developing(tmp_path, "app:application", "--bind", "tls:127.0.0.1:0", *files) as server:
+
+        def connect() -> SecurePeer:
+            return SecurePeer(("127.0.0.1", server.port), authority.trusted())
+
+        with connect() as peer:
+            peer.send(get("/.aiowsgi/reload"))
+            before = generation_in(peer)
+            (tmp_path / "style.css").write_text("")
+            after = generation_in(peer)
+            assert after > before
+            write_page(tmp_path, "second")
+            peer.until(b"0\r\n\r\n")
+            assert peer.rest() == b""
+
+        def page() -> Answer:
+            with connect() as peer:
+                peer.send(get("/", BROWSER))
+                answer = peer.answer()
+                return answer.status, answer.content.decode()
+
+        assert "/.aiowsgi/reload.js?" in until_it_is(page, lambda answer: "second" in answer[1])[1]
+
+
+def test_it_works_where_all_is_preloaded(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1 / 0")
+    with developing(tmp_path, "app:application", "--preload", "--workers", "2") as server:
+        assert "ZeroDivisionError" in ask(server)[1]
+        write(tmp_path, "mended")
+        until_it_says(server, "mended")
+        write_page(tmp_path, "page")
+        server.until(r"\breloaded$", 2)
+        page = until_it_is(lambda: ask(server, "/", BROWSER), lambda answer: "page" in answer[1])[1]
+        with listening(server) as peer:
+            assert f"reload.js?{generation_in(peer)}" in page
+
+
+def test_a_first_start_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(STUCK)
+    server = RunningServer("app:application", "--reload", cwd=tmp_path)
+
+    def mend() -> None:
+        server.until("watching ")
+        server.until("^stuck$")
+        write(tmp_path, "mended")
+
+    mending = Thread(target=mend)
+    mending.start()
+    with server:
+        mending.join()
+        until_it_says(server, "mended")

@@ -66,7 +66,11 @@ class ProcessSettings:
     )
 
     access_log: str | None = setting(
-        _LOG, values.FILE, None, "Write a line for each request; - is standard output.", "-, on a terminal"
+        _LOG,
+        values.FILE,
+        None,
+        "Write a line for each request; - is standard output.",
+        "-, on a terminal or with reload",
     )
     log_level: str = setting(
         _LOG, values.LEVEL, "info", "Least severity to log: debug, info, warning, error or critical."

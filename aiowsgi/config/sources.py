@@ -158,7 +158,7 @@ def _checked(found: _Found, directory: Path) -> Config:
         raise ConfigError(f"nothing to serve: expected APP, or a folder html or apps in {directory}")
     if settled.get("reload"):
         _check_reload(found["reload"][0])
-        settled.setdefault("debug", True)
+        settled = {"debug": True, "access_log": "-", **settled}
     config = Config(**settled)
     _check_tls(config, {name: place for name, (place, _) in found.items()})
     return config

@@ -53,6 +53,19 @@ def overloaded() -> HTTPError:
     return HTTPError(503, fields=[("Retry-After", "1")])
 
 
+class Spent:
+    """Where the time of a request has gone, in seconds: it waited for a thread, and ``application`` took its own.
+
+    The latter is None until the end of the answer has been given.
+    """
+
+    __slots__ = ("application", "queue")
+
+    def __init__(self, queue: float) -> None:
+        self.queue = queue
+        self.application: float | None = None
+
+
 class Request:
     """A request's head (RFC 9112 sections 2 to 5), checked and decoded once.
 
@@ -68,6 +81,7 @@ class Request:
         "path",
         "query",
         "raw_path",
+        "spent",
         "strict",
         "target",
         "version",
@@ -82,6 +96,7 @@ class Request:
     fields: dict[str, str]
     keep_alive: bool  # may the connection be used again, as far as the client is concerned
     strict: bytes  # the line of Strict-Transport-Security that its answer has to have, or nothing
+    spent: Spent | None  # is there only where somebody wanted to know
     content_length: int  # bytes of content, UNKNOWN until its end has come if it is chunked
 
     UNKNOWN = -1
@@ -125,6 +140,7 @@ def _unread() -> Request:
     request.fields = {}
     request.keep_alive = False
     request.strict = b""
+    request.spent = None
     request.content_length = 0
     return request
 

@@ -14,6 +14,7 @@ from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.observe.developmentlog import DevelopmentLog
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
 from aiowsgi.server.answering import Answer, Answering, Reply
@@ -29,6 +30,7 @@ from aiowsgi.server.readycheck import check
 from aiowsgi.server.recycling import Recycling
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.server.sweep import LOOK, SWEEP, again_and_again, sweep
+from aiowsgi.site import refresh
 from aiowsgi.site.development import DevelopmentRouter
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
@@ -193,7 +195,7 @@ class Worker:
         if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
             writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
-            log = AccessLog(self._access_log, writer.submit_unbounded, writer.hand_over)
+            log = self._log(self._access_log, writer)
             stack.callback(_finish_log, writer, log)
         return Shared(
             loop=loop,
@@ -210,6 +212,14 @@ class Worker:
             https=self._https(),
             now=loop.time(),
         )
+
+    def _log(self, descriptor: int, writer: Pool) -> AccessLog:
+        if not (self._config.reload and self._config.access_log == "-"):
+            return AccessLog(descriptor, writer.submit_unbounded, writer.hand_over)
+        log = DevelopmentLog(descriptor, writer.submit_unbounded, writer.hand_over)
+        log.coloured = os.isatty(descriptor) and not os.environ.get("NO_COLOR")  # https://no-color.org
+        log.hidden = refresh.PREFIX + "/"
+        return log
 
     def _https(self) -> Https | None:
         config = self._config

@@ -20,6 +20,7 @@ from aiowsgi.site.tracebacks import Failure
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.compression import codings
 from aiowsgi.wsgi.rewriting import MakeCall, RewritingCall, Rules
+from aiowsgi.wsgi.timing import TimedCall
 
 logger = logging.getLogger("aiowsgi.site")
 
@@ -128,10 +129,11 @@ def _mounts(config: Config) -> Iterator[tuple[str, str, str]]:
 
 def _make_call(config: Config) -> MakeCall:
     """Return what makes the calls of applications; where the settings ask for nothing more, it is Call itself."""
-    if not config.compress and not config.x_sendfile:
+    if not (config.compress or config.x_sendfile or config.reload):
         return Call
     files = NamedFiles(config.x_sendfile, config.files) if config.x_sendfile else None
-    return partial(RewritingCall, Rules(codings() if config.compress else (), files))
+    make_call = TimedCall if config.reload else RewritingCall
+    return partial(make_call, Rules(codings() if config.compress else (), files))
 
 
 def _as_path(prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 import linecache
 import os
+from contextlib import suppress
 from html import escape
 from traceback import FrameSummary, TracebackException
 from types import TracebackType
@@ -101,7 +102,7 @@ def _title(error: BaseException, shown: TracebackException) -> str:
 
 def _place(error: BaseException, shown: TracebackException) -> str:
     """Return where to look: the developer's own line that was run last, with those around it."""
-    if isinstance(error, SyntaxError) and isinstance(error.lineno, int) and error.filename:
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str):
         frame = FrameSummary(error.filename, error.lineno, "", lookup_line=False)
     elif shown.stack:
         own = [frame for frame in shown.stack if not _is_installed(frame.filename)]
@@ -128,8 +129,9 @@ def _source(file: str, number: int) -> str:
 
 
 def _short(file: str) -> str:
-    short = os.path.relpath(file) if os.path.isabs(file) else file
-    return file if short.startswith("..") else short
+    with suppress(OSError):  # the current folder may be gone
+        return file.removeprefix(os.path.join(os.getcwd(), ""))
+    return file
 
 
 def _shortened(text: str, most: int = LONGEST) -> str:
