@@ -15,7 +15,7 @@ from tests.programs import starting
 from tests.server import ROOT, RunningServer
 from tests.systemd import Notified, launcher
 from tests.test_reload import LOADING, check, until, until_true, write
-from tests.thread_server import Peer, get
+from tests.thread_server import LOOPS, Peer, get
 
 HANGING = "import os\nos.write(1, b'loading\\n')\nopen('fifo').read()\n"
 OPTIONS = ("app:application", "--workers", "2")
@@ -39,9 +39,10 @@ def begin(server: RunningServer, number: int = 1) -> int:
     return int(server.until(r"upgrading: process (\d+) starts", number)[1])
 
 
-async def test_an_upgrade_costs_nobody_a_request_nor_a_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_an_upgrade_costs_nobody_a_request_nor_a_moment(loop: str, tmp_path: Path) -> None:
     write(tmp_path, seconds=LOADING)
-    with RunningServer(*OPTIONS, cwd=tmp_path) as server:
+    with RunningServer(*OPTIONS, "--loop", loop, cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
             await crowd.more()
             write(tmp_path, "second", seconds=LOADING)

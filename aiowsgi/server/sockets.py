@@ -22,7 +22,7 @@ def peer_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
     address = name[0]
     if address.startswith("::ffff:") and "." in address:
         # Where one socket is for IPv4 and IPv6, as with systemd by default, who comes by IPv4 is shown like this
-        # (RFC 4291 section 2.5.5.2), and would be neither a trusted proxy nor another client than all others.
+        # (RFC 4291 section 2.5.5.2), and all of them would seem to be of one network.
         address = address.removeprefix("::ffff:")
     return address, str(name[1])
 
