@@ -218,6 +218,7 @@ class Service:
     fails: bool  # where it is told of the start
     helper: Work | None = None
     preloads: bool = False
+    successor: Work | None = None  # what stands for the new server; where nothing does, no process can be had
 
     def started(self) -> None:
         if self.fails:
@@ -237,11 +238,19 @@ class Service:
     def reopen(self) -> int | None:
         return None
 
-    def start_anew(self, report: Report, life: int | None) -> None: ...
+    def start_anew(self, report: Report, life: int | None) -> None:
+        assert self.successor is not None
+        self.successor(report, life)
 
-    def upgrade(self) -> None: ...
+    def upgrade(self) -> None:
+        if self.successor is None:
+            self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, self.limits[1]))
 
-    def upgraded(self, pid: int) -> None: ...
+    def upgraded(self, pid: int) -> None:
+        if self.successor is None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.limits)
+        say(f"upgraded {pid}")
 
     def leave(self) -> None: ...
 
@@ -260,6 +269,7 @@ def main() -> int:
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
     parser.add_argument("--helper", choices=WORKS)
+    parser.add_argument("--successor", choices=WORKS)
     arguments = parser.parse_args()
     os.write(TOKEN_END, b"." * arguments.tokens)
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
@@ -267,7 +277,10 @@ def main() -> int:
     supervisor = Supervisor(
         open_listeners(arguments.bind),
         Service(
-            WORKS[arguments.work], arguments.fail_when_started, arguments.helper and WORKS[arguments.helper]
+            WORKS[arguments.work],
+            arguments.fail_when_started,
+            arguments.helper and WORKS[arguments.helper],
+            successor=arguments.successor and WORKS[arguments.successor],
         ),
         arguments.workers,
         arguments.graceful,

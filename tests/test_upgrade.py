@@ -175,7 +175,8 @@ def test_what_is_in_flight_is_answered_by_the_old_server_and_the_health_path_say
         server.until("entered", 10)
         begin(server)
         server.follow()
-        response = idle.get("/health")
+        while "connection" not in (response := idle.get("/health")).fields:  # its worker does not drain yet
+            assert response.status == 200
         assert (response.status, response.fields["connection"]) == (200, "close")
         assert [peer.answer().status for peer in peers] == [200] * 10
 
@@ -214,6 +215,63 @@ def test_systemd_follows_an_upgrade_and_its_sockets_are_handed_on(tmp_path: Path
                 assert peer.get("/").status == 200
         notified.until(r"STOPPING=1\nEXTEND_TIMEOUT_USEC=\d+")
         assert path.is_socket()
+
+
+def test_a_supervisor_of_which_no_process_can_be_had_serves_on() -> None:
+    with starting() as start:
+        program = start("-m", "tests.supervised", "drain", "1")
+        program.out.until("started")
+        program.send(signal.SIGUSR2)
+        line = program.err.until("the new server")
+        assert line == "ERROR the new server cannot be started: Too many open files; this one serves on"
+        program.out.until("^upgraded 0$")
+        program.send(signal.SIGTERM)
+        assert program.out.rest()[-1].startswith("drained")
+        assert program.status() == 0
+
+
+@pytest.mark.parametrize("more", [(), (signal.SIGTERM,)], ids=["in time", "at once when asked twice"])
+def test_a_new_server_that_does_not_stop_is_killed(more: tuple[signal.Signals, ...]) -> None:
+    with starting() as start:
+        options = (
+            "--graceful",
+            "3600" if more else "0.1",
+            "--successor",
+            "load_through_sigterm",
+            "--tokens",
+            "0",
+        )
+        program = start("-m", "tests.supervised", "drain", "1", *options)
+        program.out.until("started")
+        program.send(signal.SIGUSR2)
+        program.out.until("loading")
+        program.send(signal.SIGUSR2)
+        program.err.until("WARNING no upgrade: one is going on already$")
+        program.send(signal.SIGTERM)
+        program.out.until("drained")
+        program.send(signal.SIGUSR2)
+        program.err.until("WARNING no upgrade: one is going on already$")
+        for number in more:
+            program.send(number)
+        if not more:
+            program.err.until(r"WARNING process \d+ has not stopped in time and is killed$")
+        assert program.out.rest() == ["upgraded 0"]
+        assert program.status() == 0
+
+
+def test_a_supervisor_gives_way_and_leaves_nothing_behind_but_the_new_server(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with starting() as start:
+        options = ("--bind", f"unix:{path}", "--successor", "orphan")
+        program = start("-m", "tests.supervised", "drain", "2", *options)
+        program.out.until("started")
+        program.send(signal.SIGUSR2)
+        new = int(program.out.until("upgraded").split()[1])
+        assert program.status() == 0
+        assert path.is_socket()
+        left = sorted(re.sub(r" \d+$", "", line) for line in program.out.rest())
+        assert left == ["a child is left", "drained", "drained", "orphaned"]
+        assert program.err.until("upgraded") == f"INFO upgraded: process {new} serves, and this one ends"
 
 
 PROGRAM = """
