@@ -27,7 +27,7 @@ TRUST = 1.0
 # each counted once for itself and once for each of its variants; paths known to have no file.
 PAGES = 32 * 1024 * 1024
 OPEN_FILES = 128
-REFUSALS = 1024
+REFUSALS = 256
 
 SHELL = b"/index.html"  # of a single-page application
 _NEVER_SERVED = Refused(Refusal.MISSING, inf)
