@@ -6,8 +6,11 @@ import re
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+
+import pytest
 
 from tests.crowd import Crowd
 from tests.server import PATIENCE, RunningServer
@@ -54,6 +57,10 @@ def until_true(answers: Callable[[], bool]) -> None:
     end = monotonic() + PATIENCE
     while not answers():
         assert monotonic() < end
+
+
+def has_ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def check(crowd: Crowd) -> None:
@@ -114,6 +121,21 @@ async def test_whoever_is_served_by_a_worker_that_is_killed_is_served_at_once_by
         assert monotonic() - begin < PROMPT
         server.until(rf"worker {pid} was ended by signal 9")
         server.until(r"worker \d+ is ready")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_file_of_a_socket_stays_for_the_next_worker(tmp_path: Path, loop: str) -> None:
+    write(tmp_path)
+    path = tmp_path / "socket"
+    with RunningServer("app:application", "--loop", loop, "--bind", f"unix:{path}", cwd=tmp_path) as server:
+        for times in (1, 2):
+            with Peer(str(path)) as peer:
+                pid = int(peer.get("/").content.split()[1])
+            os.kill(server.pid, signal.SIGHUP)
+            server.until(r"\breloaded$", times)
+            until_true(partial(has_ended, pid))  # so it has closed its sockets
+            assert path.is_socket()
+    assert not path.exists()
 
 
 def test_code_that_cannot_start_leaves_the_old_one_serving(tmp_path: Path) -> None:
@@ -248,7 +270,7 @@ async def test_reload_after_reload_nothing_grows(tmp_path: Path) -> None:
                 seen.append(await asyncio.to_thread(measure, server))
         before, after = seen
         assert after[:3] == before[:3]
-        assert after[3] - before[3] < 256 * 1024
+        assert after[3] - before[3] < 1024 * 1024  # malloc takes half of that at once
 
 
 def measure(server: RunningServer) -> tuple[int, int, int, int]:

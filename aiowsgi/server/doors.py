@@ -128,8 +128,8 @@ class Doors:
         try:
             if listener.family != getattr(socket, "AF_UNIX", None):
                 server = await loop.create_server(accept, sock=sock, backlog=backlog)
-            elif sys.version_info >= (3, 13) and self._selects:
-                # asyncio would remove the socket's file, which is whoever bound it to remove.
+            elif sys.version_info >= (3, 13):
+                # Both event loops would remove the socket's file, which is whoever bound it to remove.
                 server = await loop.create_unix_server(
                     accept, sock=sock, backlog=backlog, cleanup_socket=False
                 )
