@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from aiowsgi import operating
 from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
 from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
@@ -65,7 +66,11 @@ def _serve(**given: object) -> int:
     config = settings()
     # The folder of a console script stands first in sys.path, where "python -m" has the current one.
     sys.path.insert(0, str(directory))
-    return run(config, read_again=settings, origin=origin)
+    status = run(config, read_again=settings, origin=origin)
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # or whoever asks twice might have it die of that when all is done
+    return status
 
 
 _CONFIG = click.Option(
@@ -131,6 +136,7 @@ _COMMANDS = click.Group(
             context_settings={"max_content_width": 110},
         ),
         _COMPRESS,
+        *operating.COMMANDS,
     ],
     params=[],
     help="An asyncio HTTP server with a WSGI bridge.",

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -53,6 +54,8 @@ class Program:
             [sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # One that is killed leaves its control socket behind, and not where those of others are.
+            env={**os.environ, "XDG_RUNTIME_DIR": tempfile.gettempdir()},
             start_new_session=True,
         )
         assert self._process.stdout is not None

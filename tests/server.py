@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
@@ -49,7 +50,9 @@ class RunningServer:
         # Not the tester's settings; but what the coverage of subprocesses travels by.
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("AIOWSGI_")}
         path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
-        self._environment = {**inherited, "PYTHONPATH": path, **variables}
+        # A server that is killed leaves its control socket behind, and not where those of others are.
+        runtime = tempfile.gettempdir()
+        self._environment = {**inherited, "PYTHONPATH": path, "XDG_RUNTIME_DIR": runtime, **variables}
         self._said = ""
         self._upgrades = self._successor = self._expected = 0
         self._silent = False  # no process of it is left to say anything

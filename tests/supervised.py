@@ -19,7 +19,7 @@ from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.process.supervisor import tell as tell_people
-from aiowsgi.server.listeners import open_listeners
+from aiowsgi.server.listeners import open_listeners, open_private
 
 TOKEN, TOKEN_END = os.pipe()  # holds tokens, so that some workers do something else than the others
 os.set_blocking(TOKEN, False)
@@ -225,8 +225,8 @@ class Service:
             raise RuntimeError("the supervisor is broken")
         say("started")
 
-    def reload(self) -> bool:
-        return True
+    def reload(self) -> str:
+        return ""
 
     def reloaded(self, outcome: str) -> None: ...
 
@@ -252,7 +252,7 @@ class Service:
             resource.setrlimit(resource.RLIMIT_NOFILE, self.limits)
         say(f"upgraded {pid}")
 
-    def leave(self) -> None: ...
+    def leave(self, stopping: bool) -> None: ...
 
     def look(self, places: Places) -> float:
         return math.inf
@@ -265,6 +265,7 @@ def main() -> int:
     parser.add_argument("--graceful", type=float, default=60.0)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
+    parser.add_argument("--control")
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
@@ -285,6 +286,7 @@ def main() -> int:
         arguments.workers,
         arguments.graceful,
         arguments.delay,
+        open_private(arguments.control, []) if arguments.control else None,
     )
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if arguments.no_more_descriptors:

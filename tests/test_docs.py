@@ -84,6 +84,7 @@ def known_options(capsys: pytest.CaptureFixture[str]) -> set[str]:
     """The options that the command line's own help shows."""
     main(["--help"])
     main(["serve", "--help"])
+    main(["status", "--help"])
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", capsys.readouterr().out))
 
 

@@ -4,7 +4,7 @@ from aiowsgi.config.declaring import Setting
 from aiowsgi.config.page import settings_page
 from aiowsgi.config.parts import Files, Lifetime, Limits, Timeouts, Tls
 from aiowsgi.config.settings import SETTINGS, Config
-from aiowsgi.config.sources import ConfigError, load
+from aiowsgi.config.sources import ConfigError, load, load_some
 
 __all__ = [
     "SETTINGS",
@@ -17,5 +17,6 @@ __all__ = [
     "Timeouts",
     "Tls",
     "load",
+    "load_some",
     "settings_page",
 ]

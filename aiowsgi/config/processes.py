@@ -64,6 +64,21 @@ class ProcessSettings:
         _LIFETIME.age,
         "Replace a worker after so long, put off by up to a tenth by chance; 0 for no bound.",
     )
+    control: str | None = setting(
+        _PROCESS,
+        values.SOCKET,
+        None,
+        "Socket for the commands aiowsgi status, reload, stop and so on, for this user and root alone. By default"
+        " aiowsgi-PORT.sock in the folder XDG_RUNTIME_DIR, else in /run for root or /tmp/aiowsgi-UID for others;"
+        " beside a Unix socket PATH it is PATH.control.",
+        "by the first address",
+    )
+    pid_file: str | None = setting(
+        _PROCESS,
+        values.FILE_TO_BE,
+        None,
+        "Write the process id here, for whoever cannot do without; removed at the end.",
+    )
 
     access_log: str | None = setting(
         _LOG,

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -40,6 +40,25 @@ def load(
     were given, unless descriptors are named there. Reads that file and looks whether folders exist; nothing else comes
     from outside the arguments. Raises ConfigError.
     """
+    found = _find(command_line, environ, directory)
+    _, binds = found.get("bind", ("", ()))
+    if passed and not any(re.match("(tls:)?fd:", bind) for bind in binds):
+        found["bind"] = "LISTEN_FDS", tuple(passed)
+    return _checked(found, directory)
+
+
+def load_some(
+    names: Iterable[str], command_line: Mapping[str, object], environ: Mapping[str, str], directory: Path
+) -> Config:
+    """Read the settings ``names`` from where ``load`` does, and leave the others as they are by default.
+
+    Whether they all go together is for who serves to say. Raises ConfigError.
+    """
+    found = _find(command_line, environ, directory)
+    return Config(**{name: _settled(name, *found[name], directory) for name in names if name in found})
+
+
+def _find(command_line: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> _Found:
     options = dict(command_line)
     variables = {
         name.removeprefix("AIOWSGI_").lower(): text
@@ -55,11 +74,7 @@ def load(
     else:
         found = _file_of(directory)
     found |= _read(variables, as_variable, text=True)
-    found |= _read(options, as_option, text=True)
-    _, binds = found.get("bind", ("", ()))
-    if passed and not any(re.match("(tls:)?fd:", bind) for bind in binds):
-        found["bind"] = "LISTEN_FDS", tuple(passed)
-    return _checked(found, directory)
+    return found | _read(options, as_option, text=True)
 
 
 def _named_file(name: str, place: str, directory: Path) -> _Found:
@@ -202,6 +217,8 @@ def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
         return _readable(directory / value, place)
     if kind is values.PEMS:
         return tuple(_readable(directory / path, place) for path in value)
+    if kind is values.FILE_TO_BE or (kind is values.SOCKET and value != "none"):
+        return os.path.normpath(directory / value)
     if kind is values.FILE and value != "-":
         return _file(directory / value, place)
     return value

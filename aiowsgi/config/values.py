@@ -220,6 +220,8 @@ FOLDERS = Kind("PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, man
 PEM = Kind("FILE", "a file that exists", _text)
 PEMS = Kind("FILE", "a file that exists", _text, many=True)
 FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text)
+FILE_TO_BE = Kind("PATH", "a path", _text)
+SOCKET = Kind("PATH|none", 'the path of a socket to be, or "none"', _text)
 ADDRESS = Kind(
     "[tls:]HOST:PORT|unix:PATH|fd:N",
     'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces), unix:PATH or fd:N, with tls: in front for'

@@ -104,6 +104,7 @@ class Child:
         self.generation = 0  # of the code and the settings that it has loaded
         self.ready_at = math.inf  # on the monotonic clock
         self.deadline = math.inf  # when it will be killed, on the same clock; set when it is asked to stop
+        self.stopping = False
         self.wish = ""  # why it has asked to be replaced, if it has
         self._heard = b""
 
@@ -113,6 +114,12 @@ class Child:
     @property
     def ready(self) -> bool:
         return self.ready_at < math.inf
+
+    @property
+    def state(self) -> str:
+        if self.stopping:
+            return "draining"
+        return "serving" if self.ready else "starting"
 
     @property
     def words(self) -> str:
@@ -138,6 +145,7 @@ class Child:
     def stop(self, seconds: float) -> None:
         """Ask it to finish what it does, and have it killed if it has not after so many ``seconds``."""
         self.deadline = time.monotonic() + seconds
+        self.stopping = True
         os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:

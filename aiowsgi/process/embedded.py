@@ -37,11 +37,11 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
 def make_server(host: str, port: int, app: WSGIApplication, **settings: object) -> "WSGIServer":
     """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
 
-    ``settings`` as for ``serve``, without ``user``, ``group`` and ``umask``: the process is yours. Raises ConfigError,
-    ApplicationError for one that is mounted beside ``app``, CertificateError, and OSError where the address or the log
-    cannot be had. With a ``certificate`` it is https that is served.
+    ``settings`` as for ``serve``, without ``user``, ``group``, ``umask``, ``control`` and ``pid_file``: the process is
+    yours. Raises ConfigError, ApplicationError for one that is mounted beside ``app``, CertificateError, and OSError
+    where the address or the log cannot be had. With a ``certificate`` it is https that is served.
     """
-    if given := settings.keys() & {"user", "group", "umask"}:
+    if given := settings.keys() & {"user", "group", "umask", "control", "pid_file"}:
         raise ConfigError(
             f"{min(given)}: expected in a call of serve, make_server leaves the process as it is"
         )

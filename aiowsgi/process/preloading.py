@@ -23,6 +23,7 @@ from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.server.answering import Answer, Reply
 from aiowsgi.server.board import Board
+from aiowsgi.server.inspection import memory
 from aiowsgi.server.listeners import Listener
 from aiowsgi.wsgi.stacks import other_threads
 
@@ -50,8 +51,8 @@ class Preloaded:
     def failed(self, words: str) -> None:
         self._report.failed(words)
 
-    def reload(self) -> bool:
-        return False
+    def reload(self) -> str:
+        return ""
 
     def reloaded(self, outcome: str) -> None: ...
 
@@ -66,7 +67,7 @@ class Preloaded:
 
     def upgraded(self, pid: int) -> None: ...
 
-    def leave(self) -> None: ...
+    def leave(self, stopping: bool) -> None: ...
 
     def look(self, places: Places) -> float:
         return math.inf
@@ -97,6 +98,8 @@ class Preloader:
         answers: dict[str, Answer] = {
             "workers": partial(_resize, supervisor),
             "reopen": partial(self._reopen, supervisor),
+            "status": partial(_status, supervisor),
+            "stacks": partial(_stacks, supervisor),
         }
         assert report.line is not None
         supervisor.obey(report.line, life, answers, board.leave)
@@ -116,6 +119,16 @@ def _resize(supervisor: Supervisor, details: object, reply: Reply) -> None:
     assert isinstance(details, int)
     supervisor.resize(details)
     reply(None)
+
+
+def _status(supervisor: Supervisor, details: object, reply: Reply) -> None:
+    private, shared = memory()
+    figures = {"private_memory": private, "shared_memory": shared}
+    supervisor.do({"command": "status"}, lambda answer: reply({**figures, "workers": answer["workers"]}))
+
+
+def _stacks(supervisor: Supervisor, details: object, reply: Reply) -> None:
+    supervisor.do({"command": "stacks"}, reply)
 
 
 def _see_to_threads() -> None:

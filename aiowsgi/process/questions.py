@@ -104,7 +104,8 @@ class Questions:
 
     def due(self) -> float:
         """Return when there will be something to do, on the monotonic clock; infinity if nothing is known of."""
-        return min((question.until for question in self._questions if question.waiting), default=math.inf)
+        times = (question.until if question.waiting else -math.inf for question in self._questions)
+        return min(times, default=math.inf)
 
     def act(self) -> None:
         """Tell of what has been answered, or will not be any more."""

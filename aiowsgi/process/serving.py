@@ -18,11 +18,18 @@ from aiowsgi.process.origin import Origin, take_origin
 from aiowsgi.process.places import Places
 from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import Rights, RightsError, find_rights
+from aiowsgi.process.runtime import PidFile, open_control
 from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.process.watching import Watch, roots
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
-from aiowsgi.server.listeners import Listener, address_of, close_listeners, is_local, open_listeners
+from aiowsgi.server.listeners import (
+    Listener,
+    address_of,
+    close_listeners,
+    is_local,
+    open_listeners,
+)
 from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
@@ -69,7 +76,9 @@ def run(
         serving = _Serving(config, application, opened, read_again)
         if hasattr(os, "fork"):
             grace = config.timeouts.graceful + (2 * SPARE if serving.preloads else SPARE)
-            return Supervisor(opened.listeners, serving, config.workers, grace, config.drain_delay).run()
+            return Supervisor(
+                *(opened.listeners, serving, config.workers, grace, config.drain_delay, opened.control)
+            ).run()
         return _run_alone(serving)
 
 
@@ -79,6 +88,8 @@ class _Opened:
 
     origin: Origin
     listeners: Sequence[Listener]
+    control: Listener | None  # for commands
+    pid_file: PidFile | None
     access_log: int | None
     certificates: Certificates | None
     rights: Rights | None  # those of the workers, where they are others
@@ -88,13 +99,19 @@ def _open(config: Config, origin: Origin, stack: contextlib.ExitStack) -> _Opene
     """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError and
     CertificateError.
     """
+    predecessor = origin.predecessor
+    if predecessor is not None:
+        stack.callback(predecessor.close)
+    pid = None
+    if config.pid_file is not None:
+        pid = PidFile(config.pid_file, None if predecessor is None else predecessor.pid)
+        stack.callback(pid.close)
+        if predecessor is None:
+            pid.claim()
     certificates = Certificates(config.tls) if config.tls is not None else None
     rights = find_rights(config.user, config.group)
     if config.umask is not None:
         os.umask(config.umask)
-    predecessor = origin.predecessor
-    if predecessor is not None:
-        stack.callback(predecessor.close)
     listeners = open_listeners(config.bind, None if predecessor is None else predecessor.unclaimed)
     stack.callback(close_listeners, listeners)
     if rights is not None:
@@ -105,7 +122,11 @@ def _open(config: Config, origin: Origin, stack: contextlib.ExitStack) -> _Opene
     if config.access_log is not None:
         access_log = _open_log(config.access_log, rights)
         stack.callback(os.close, access_log)
-    return _Opened(origin, listeners, access_log, certificates, rights)
+    handed = [] if predecessor is None else predecessor.unclaimed
+    control = open_control(config.control, address_of(listeners[0]), handed)
+    if control is not None:
+        stack.callback(close_listeners, [control])
+    return _Opened(origin, listeners, control, pid, access_log, certificates, rights)
 
 
 def _open_log(path: str, rights: Rights | None) -> int:
@@ -150,7 +171,7 @@ def _raise_file_limit() -> None:
 # What a reload cannot change: it was used before the first worker, or is the supervisor's own.
 _FIXED = (
     *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
-    *("graceful_timeout", "drain_delay", "preload", "reload", "reload_include"),
+    *("graceful_timeout", "drain_delay", "control", "pid_file", "preload", "reload", "reload_include"),
 )
 
 
@@ -238,15 +259,18 @@ class _Serving:
         self._workers = workers
 
     def started(self) -> None:
-        _tell_of_start(self._config, self._opened.listeners)
+        _tell_of_start(self._config, self._opened)
         if self._origin.predecessor is not None:
             self._origin.predecessor.give_way()
             self._manager = self._origin.manager
+            if self._opened.pid_file is not None:
+                self._opened.pid_file.claim()
         self._go_on("serving")
 
     def start_anew(self, report: Report, life: int | None) -> None:
         try:
-            self._origin.start_anew(self._opened.listeners, report)
+            sockets = [*self._opened.listeners, *filter(None, [self._opened.control])]
+            self._origin.start_anew(sockets, report)
         except OSError as error:
             report.failed(f"{error.filename}: {error.strerror}")
 
@@ -266,7 +290,7 @@ class _Serving:
         self._manager.status(f"{self._doing}, workers: {workers}")
         return self._manager.beat()
 
-    def reload(self) -> bool:
+    def reload(self) -> str:
         self._doing = "reloading"
         self._manager.reloading()
         try:
@@ -280,12 +304,11 @@ class _Serving:
             if config.tls != self._config.tls:
                 certificates = Certificates(config.tls) if config.tls is not None else None
         except (ConfigError, CertificateError) as error:
-            logger.error("no reload: %s", error)
             self._go_on("serving with the settings from before")
-            return False
+            return str(error)
         self._config, self._certificates = config, certificates
         self._code = self._board.stamp_code()
-        return True
+        return ""
 
     def reloaded(self, outcome: str) -> None:
         if outcome:
@@ -296,7 +319,7 @@ class _Serving:
             self._go_on("serving")
 
     def _go_on(self, doing: str) -> None:
-        if not self._board.leaving:
+        if self._doing != "stopping":
             self._doing = doing
             self._manager.ready()
 
@@ -311,9 +334,11 @@ class _Serving:
             return None
         return log
 
-    def leave(self) -> None:
-        if not self._board.leaving:
-            self._board.leave()
+    def leave(self, stopping: bool) -> None:
+        self._board.leave()
+        if not stopping:
+            self._doing = "draining"
+        elif self._doing != "stopping":
             self._doing = "stopping"
             self._manager.stopping(self._config.drain_delay + self._config.timeouts.graceful + SPARE)
 
@@ -346,17 +371,18 @@ def _run_alone(serving: _Serving) -> int:
     return report.status
 
 
-def _tell_of_start(config: Config, listeners: Sequence[Listener]) -> None:
+def _tell_of_start(config: Config, opened: _Opened) -> None:
     lines = [
         f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
-        *(f"listening on {address_of(listener)}" for listener in listeners),
+        *(f"listening on {address_of(listener)}" for listener in opened.listeners),
+        *([f"control socket {opened.control.getsockname()}"] if opened.control is not None else []),
         *(f"  {line}" for line in describe_mounts(config)),
     ]
     tell("\n".join(lines))
     if config.user is None and hasattr(os, "geteuid") and os.geteuid() == 0:
         logger.warning("the workers run as root; --user names somebody who may do less")
     if config.debug:
-        for listener in listeners:
+        for listener in opened.listeners:
             if not is_local(listener):
                 reached = address_of(listener)
                 logger.warning(

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -20,13 +20,15 @@ from typing import Protocol
 
 from aiowsgi.observe.errorlog import has_descriptor, write_in_time
 from aiowsgi.process.child import START_FAILED, Child, Report, Work, fork, reap_orphans
+from aiowsgi.process.commands import Commands
+from aiowsgi.process.control import Control, Reply
 from aiowsgi.process.helper import Helper
-from aiowsgi.process.places import Places
+from aiowsgi.process.places import Done, Places
 from aiowsgi.process.questions import Answers, Questions
 from aiowsgi.process.selecting import Selecting
 from aiowsgi.process.upgrade import Upgrade
 from aiowsgi.server.answering import Answer, Answering
-from aiowsgi.server.listeners import close_listeners, leave_listeners
+from aiowsgi.server.listeners import Listener, address_of, close_listeners, leave_listeners
 
 logger = logging.getLogger("aiowsgi.supervisor")
 
@@ -46,8 +48,8 @@ class Service(Protocol):
     def failed(self, words: str) -> None:
         """One of the first workers could not start, for which ``words`` say the reason, and all will stop."""
 
-    def reload(self) -> bool:
-        """Read anew what further workers will need; False, with a line in the log, if that is impossible."""
+    def reload(self) -> str:
+        """Read anew what further workers will need; return why that is impossible, or nothing."""
 
     def reloaded(self, outcome: str) -> None:
         """All workers have been replaced since, or none more will be, because of ``outcome``."""
@@ -67,8 +69,8 @@ class Service(Protocol):
     def upgraded(self, pid: int) -> None:
         """It is ready, in process ``pid``, and this one ends in silence; 0: there is none, and this one serves on."""
 
-    def leave(self) -> None:
-        """The server is going to stop: whoever asks is to be told."""
+    def leave(self, stopping: bool) -> None:
+        """Whoever asks is to be told that nobody should be sent here; the server is going to stop, or soon will be."""
 
     def look(self, places: Places) -> float:
         """Look at what the loop's last turn has brought; return when to look again, on the monotonic clock."""
@@ -76,7 +78,7 @@ class Service(Protocol):
 
 class _Phase(IntEnum):
     SERVING = 0
-    LEAVING = 1  # it serves, and says that it will not for much longer
+    LEAVING = 1  # it serves, and says that nobody should be sent to it any more
     DRAINING = 2  # nobody is accepted any more
 
 
@@ -108,11 +110,13 @@ class Supervisor:
         workers: int,
         graceful: float,
         delay: float = 0.0,
+        control: Listener | None = None,
     ) -> None:
         """Prepare ``workers`` processes that each do the work of ``service``.
 
         ``listeners`` are closed when it stops, ``delay`` seconds after it was asked to by SIGTERM. A worker that is
-        asked to stop has ``graceful`` seconds until it is killed.
+        asked to stop has ``graceful`` seconds until it is killed. ``control`` is a listening socket for commands, which
+        is closed when it has stopped.
         """
         self._listeners = listeners
         self._service = service
@@ -121,15 +125,15 @@ class Supervisor:
         self._status = 0
         self._phase = _Phase.SERVING
         self._drains_at = math.inf  # on the monotonic clock
-        self._signals = {
+        self._signals: dict[int, Callable[[], object]] = {
             signal.SIGCHLD: self._reap,
             signal.SIGTERM: self._terminate,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: self._reload,
+            signal.SIGHUP: self.reload,
             signal.SIGUSR1: self._reopen,
-            signal.SIGTTIN: self._add,
-            signal.SIGTTOU: self._remove,
             signal.SIGUSR2: self._begin_upgrade,
+            signal.SIGTTIN: partial(self.change, 1),
+            signal.SIGTTOU: partial(self.change, -1),
         }
         self._selector = selectors.DefaultSelector()
         self._queue, self._queue_end = os.pipe()  # numbers of signals
@@ -139,13 +143,15 @@ class Supervisor:
         self._selector.register(self._queue, selectors.EVENT_READ, self._act_on_signals)
         spawn = partial(self._fork, service.work, service.preloads)
         count = 1 if service.preloads else workers
-        self._places = Places(count, spawn, self._selector, graceful, service.started, self._fail)
+        self._places = Places(count, spawn, self._selector, graceful, self._start, self._fail)
         self._questions = Questions(self._selector)
         self._upgrade = Upgrade(
-            *(partial(self._fork, service.start_anew), self._selector, graceful),
+            *(partial(self._fork, service.start_anew, leave=self._close_loop), self._selector, graceful),
             *(self._give_way, partial(service.upgraded, 0)),
         )
         self._helper: Helper | None = None
+        self._commands = Commands(self, self._questions, os.getpid(), [*map(address_of, listeners)])
+        self._control = Control(control, self._selector, self.do) if control is not None else None
         self._above: _Above | None = None
 
     def obey(
@@ -171,23 +177,32 @@ class Supervisor:
         """Work until asked to stop and return the exit status; in the main thread, and once."""
         try:
             with self._queued_signals():
-                if self._service.helper is not None:
-                    self._helper = Helper(self._fork(self._service.helper))
-                self._places.act()
-                while self._places.children or self._upgrade.child or self._phase < _Phase.DRAINING:
-                    for key, _ in self._selector.select(self._seconds_until_due()):
-                        key.data()
-                    if self._drains_at <= time.monotonic():
-                        self._stop()
-                    self._places.act()
-                    self._questions.act()
-                    self._upgrade.act()
+                try:
+                    self._work()
+                finally:
+                    self._end()
         finally:
-            self._end()
+            self._close_own()
+            os.close(self._life)
         return self._status
 
-    def _fork(self, work: Work, leads: bool = False) -> Child:
-        return fork(work, self._life, self._signals, self._close_own, leads)
+    def _work(self) -> None:
+        if self._service.helper is not None:
+            self._helper = Helper(self._fork(self._service.helper))
+        self._places.act()
+        while self._places.children or self._upgrade.child or self._phase < _Phase.DRAINING:
+            for key, _ in self._selector.select(self._seconds_until_due()):
+                key.data()
+            if self._drains_at <= time.monotonic():
+                self._stop()
+            self._places.act()
+            self._questions.act()
+            self._upgrade.act()
+            if self._control is not None:
+                self._control.act()
+
+    def _fork(self, work: Work, leads: bool = False, leave: Callable[[], None] | None = None) -> Child:
+        return fork(work, self._life, self._signals, leave or self._close_own, leads)
 
     @contextlib.contextmanager
     def _queued_signals(self) -> Iterator[None]:
@@ -203,14 +218,66 @@ class Supervisor:
     def _act_on_signals(self) -> None:
         for number in os.read(self._queue, 4096):
             if number in self._signals:  # whoever called ``run`` may have handlers of their own
-                self._signals[signal.Signals(number)]()
+                self._signals[number]()
 
     def _seconds_until_due(self) -> float | None:
         look = self._service.look(self._places)
         due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._drains_at, look)
+        if self._control is not None:
+            due = min(due, self._control.due())
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
-    # What signals ask for.
+    # What signals and commands ask for.
+
+    def do(self, command: dict[str, object], reply: Reply) -> None:
+        """Carry out a command, see ``Commands``, and give ``reply`` its answer."""
+        self._commands.do(command, reply)
+
+    @property
+    def phase(self) -> str:
+        if self._phase is _Phase.SERVING and self._places.starting:
+            return "starting"
+        return self._phase.name.lower()
+
+    @property
+    def children(self) -> Collection[Child]:
+        return self._places.children
+
+    @property
+    def workers(self) -> int:
+        return self._workers
+
+    def change(self, count: int) -> None:
+        """Have ``count`` workers more, or fewer, and at least one."""
+        self.resize(max(1, self._workers + count))
+
+    def reload(self, done: Done = lambda outcome: None) -> None:
+        """Replace all workers; ``done`` is told how that has ended."""
+
+        def ended(outcome: str) -> None:
+            self._service.reloaded(outcome)
+            done(outcome)
+
+        if self._phase is not _Phase.SERVING:
+            done("the server is about to stop")
+        elif refusal := self._service.reload():
+            logger.error("no reload: %s", refusal)
+            done(refusal)
+        else:
+            logger.info("reloading")
+            self._places.reload(ended, hurry=self._helper is not None)
+
+    def drain(self) -> None:
+        """Serve on, and say that nobody should be sent here any more, until asked to stop."""
+        if self._phase is _Phase.SERVING:
+            self._phase = _Phase.LEAVING
+            self._service.leave(stopping=False)
+            logger.info("draining: the health path says so, and all is served until the server is stopped")
+
+    def stop(self) -> None:
+        """Do what SIGTERM asks for, once."""
+        if self._phase is _Phase.SERVING or (self._phase is _Phase.LEAVING and self._drains_at == math.inf):
+            self._terminate()
 
     def _reap(self) -> None:
         self._places.reap()
@@ -220,11 +287,6 @@ class Supervisor:
         if os.getpid() == 1:
             own = {child.pid for child in self._places.children}  # and there is no upgrade
             reap_orphans(own if self._helper is None else {*own, self._helper.pid})
-
-    def _reload(self) -> None:
-        if self._phase is _Phase.SERVING and self._service.reload():
-            logger.info("reloading")
-            self._places.reload(self._service.reloaded, hurry=self._helper is not None)
 
     def _reopen(self) -> None:
         log = self._service.reopen()
@@ -241,12 +303,6 @@ class Supervisor:
         for child in asked:
             if child not in answers and child in self._places.children:
                 logger.warning("%s does not answer, and may write to the log file before it", child)
-
-    def _add(self) -> None:
-        self.resize(self._workers + 1)
-
-    def _remove(self) -> None:
-        self.resize(max(1, self._workers - 1))
 
     def resize(self, workers: int) -> None:
         """Have so many workers from now on."""
@@ -279,8 +335,15 @@ class Supervisor:
         self._phase, self._drains_at = _Phase.DRAINING, math.inf
         self._service.upgraded(pid)
         leave_listeners(self._listeners)
+        if self._control is not None:
+            self._control.leave()
         self._places.stop()
         logger.info("upgraded: process %d serves, and this one ends", pid)
+
+    def _start(self) -> None:
+        self._service.started()
+        if self._control is not None:
+            self._control.open()  # it may have been another server's until now
 
     def _fail(self, words: str) -> None:
         """Stop, because one of the first workers could not start; its ``words`` say why."""
@@ -293,7 +356,7 @@ class Supervisor:
         if self._delay and self._phase is _Phase.SERVING:
             self._phase = _Phase.LEAVING
             self._drains_at = time.monotonic() + self._delay
-            self._service.leave()
+            self._service.leave(stopping=True)
             self._upgrade.stop()
             logger.info("stopping in %g s", self._delay)
         else:
@@ -307,7 +370,7 @@ class Supervisor:
             self._upgrade.kill()
             return
         self._phase = _Phase.DRAINING
-        self._service.leave()
+        self._service.leave(stopping=True)
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         self._places.stop()
         self._upgrade.stop()
@@ -327,12 +390,19 @@ class Supervisor:
             os.waitpid(self._upgrade.child.pid, 0)
         if self._helper is not None:
             self._helper.end()
-        self._close_own()
-        os.close(self._life)
+        self._commands.end()
+        if self._control is not None:
+            self._control.close()
         close_listeners(self._listeners)
 
     def _close_own(self) -> None:
         """Close the descriptors that a worker has no use for."""
+        self._close_loop()
+        if self._control is not None:
+            self._control.abandon()
+
+    def _close_loop(self) -> None:
+        """Close all of them but the control socket, which a server of a new version takes over."""
         self._selector.close()
         for child in self._places.children:
             child.close()

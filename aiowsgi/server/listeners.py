@@ -88,6 +88,19 @@ def open_listeners(binds: Sequence[str], given: list[Listener] | None = None) ->
     return listeners
 
 
+def open_private(path: str, given: list[Listener]) -> Listener:
+    """Open a Unix socket at ``path`` that only this user and root can connect to, from its first moment on.
+
+    ``given`` as for ``open_listeners``. Raises ListenError.
+    """
+    mask = os.umask(0o177)
+    try:
+        [listener] = open_listeners([f"unix:{path}"], given)
+    finally:
+        os.umask(mask)
+    return listener
+
+
 def close_listeners(listeners: Iterable[socket.socket]) -> None:
     """Close the sockets and remove their files; those that are closed already are passed over."""
     for listener in listeners:

@@ -17,10 +17,14 @@ def stack_of(thread: Thread, below: CodeType) -> StackSummary:
 
 
 def stacks(below: Collection[CodeType]) -> Iterator[tuple[int, str, StackSummary]]:
-    """Yield the id and the name of each thread of this process, and what it has called, down to any of ``below``."""
+    """Yield the id and the name of each thread of this process, and what it has called, down to any of ``below``.
+
+    Of the one that asks there is nothing to tell.
+    """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
-        yield ident, names.get(ident, f"thread {ident}"), _summary(frame, below)
+        own = ident == threading.get_ident()
+        yield ident, names.get(ident, f"thread {ident}"), StackSummary() if own else _summary(frame, below)
 
 
 def other_threads() -> list[str]:

@@ -1,0 +1,145 @@
+"""What tells of a server while it runs: the path of its control socket, and the file with its process id."""
+
+import contextlib
+import logging
+import os
+import stat
+
+from aiowsgi.server.listeners import Listener, ListenError, open_private
+
+logger = logging.getLogger("aiowsgi.runtime")
+
+NONE = "none"  # stands for: there is to be no such file
+
+
+class RuntimeFileError(OSError):
+    """A file that cannot be had; one line says which and why."""
+
+
+def control_path(given: str | None, address: str) -> str | None:
+    """Return the path of the control socket: the one that is ``given``, or None if that is "none".
+
+    Where nothing is, ``address`` says it, the first one that is listened on: unix:PATH has PATH.control, and HOST:PORT
+    has aiowsgi-PORT.sock in ``runtime_folder``.
+    """
+    if given is not None:
+        return None if given == NONE else given
+    address = address.removeprefix("tls:")
+    scheme, _, path = address.partition(":")
+    if scheme == "unix" and not path.startswith("@"):  # with which the names begin that are no files
+        return os.path.abspath(path) + ".control"
+    return os.path.join(runtime_folder(), f"aiowsgi-{path.rpartition(':')[2].replace('/', '-')}.sock")
+
+
+def runtime_folder() -> str:
+    """Return XDG_RUNTIME_DIR; where there is none, /run for root, and for others a folder in that for temporary files.
+
+    As the XDG Base Directory Specification asks, others may not write to any of them.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given:
+        return given
+    user = os.geteuid()
+    return "/run" if user == 0 else os.path.join(os.environ.get("TMPDIR") or "/tmp", f"aiowsgi-{user}")
+
+
+def open_control(given: str | None, address: str, handed: list[Listener]) -> Listener | None:
+    """Return the control socket, as ``control_path`` says; None where there is to be none.
+
+    It is taken out of ``handed``, the sockets of a server in whose stead this one was started, if it is there.
+
+    Where it cannot be had: raises OSError if one was asked for, else logs that, for the server does without.
+    """
+    if not hasattr(os, "fork"):  # on Windows there is no supervisor to be asked
+        return None
+    path = control_path(given, address)
+    try:
+        if given is None:
+            _make_runtime_folder()
+        return open_private(path, handed) if path is not None else None
+    except OSError as error:
+        if given is not None:
+            raise ListenError(f"control socket {error}") from None
+        logger.warning("no control socket: %s", error)
+        return None
+
+
+def _make_runtime_folder() -> None:
+    """Make it, where it is the one in the folder for temporary files.
+
+    Raises RuntimeFileError where it cannot be made, or somebody else has.
+    """
+    folder, user = runtime_folder(), os.geteuid()
+    if os.path.basename(folder) != f"aiowsgi-{user}":
+        return
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        found = os.lstat(folder)
+    except OSError as error:
+        raise RuntimeFileError(f"folder {folder} cannot be made: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+        raise RuntimeFileError(f"folder {folder} is not this user's alone")
+
+
+class PidFile:
+    """The file that holds the process id: this process's from ``claim`` on, and until ``close`` removes it."""
+
+    def __init__(self, path: str, predecessor: int | None = None) -> None:
+        """Prepare for what is in the place of ``path``: nothing, what a dead process has left, or ``predecessor``.
+
+        Raises RuntimeFileError where a living process has it, where it holds something else, and where it cannot be
+        written.
+        """
+        self._path = path
+        self._pid = os.getpid()
+        # Whoever reads the file finds the one before or this one, and no half of it.
+        self._written = f"{path}.{self._pid}"
+        try:
+            there = _process_in(path)
+            if there is not None and there not in (self._pid, predecessor) and _lives(there):
+                raise RuntimeFileError(f"PID file {path} is that of process {there}, which is running")
+            with open(self._written, "w") as file:
+                file.write(f"{self._pid}\n")
+        except (OSError, ValueError) as error:
+            if isinstance(error, RuntimeFileError):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RuntimeFileError(f"PID file {path} cannot be written: {reason}") from None
+
+    def claim(self) -> None:
+        try:
+            os.replace(self._written, self._path)
+        except OSError as error:
+            logger.error("PID file %s cannot be written: %s", self._path, error.strerror)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if _process_in(self._path) == self._pid:  # and not a newer server's
+                os.unlink(self._path)
+        with contextlib.suppress(OSError):
+            os.unlink(self._written)
+
+
+def _process_in(path: str) -> int | None:
+    """Return the process id in ``path``; None where there is no such file, or it is empty. Raises ValueError."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(64).strip()
+    except FileNotFoundError:
+        return None
+    if not text:
+        return None
+    if not (text.isdigit() and 0 < int(text) < 1 << 31):
+        raise ValueError("it holds something else than a process id")
+    return int(text)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
