@@ -98,6 +98,7 @@ def test_the_help_of_serve_shows_every_setting(capsys: pytest.CaptureFixture[str
         "Server",
         "TLS",
         "Processes",
+        "Hooks",
         "Logging",
         "Development",
         "Limits",

@@ -1244,8 +1244,8 @@ async def test_the_bytes_of_a_file_are_logged() -> None:
             client.send(GET % b"")
             answer = await client.receive(b"x" * 1000)
             await client.until_true(lambda: client.state == State.IDLE)
-            assert server.shared.log is not None
-            server.shared.log.finish()
+            assert server.shared.access_log is not None
+            server.shared.access_log.finish()
     assert f' 200 {len(answer)} "-"' in os.read(read, 10_000).decode()
     os.close(read)
     os.close(write)
@@ -1257,8 +1257,8 @@ async def test_every_answer_is_logged() -> None:
         client = server.connect()
         client.send(b"GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n")
         client.send(b"nonsense\r\n")
-        assert server.shared.log is not None
-        server.shared.log.finish()
+        assert server.shared.access_log is not None
+        server.shared.access_log.finish()
     lines = os.read(read, 10_000).decode().splitlines()
     os.close(read)
     os.close(write)

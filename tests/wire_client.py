@@ -238,6 +238,7 @@ class Server:
             deadlines=deadlines(timeouts),
             seconds_per_byte=seconds_per_byte(timeouts),
             log=access_log,
+            access_log=access_log,
             debug=debug,
             streams=streams,
         )

@@ -1,12 +1,14 @@
 """The settings of the processes: how they come and go, and what they log."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiowsgi.config import values
 from aiowsgi.config.declaring import setting
 from aiowsgi.config.parts import Lifetime
 
-_PROCESS, _LOG, _DEVELOPMENT = "Processes", "Logging", "Development"
+_PROCESS, _HOOKS, _LOG, _DEVELOPMENT = "Processes", "Hooks", "Logging", "Development"
+_Hook = str | Callable[..., object] | None
 _LIFETIME = Lifetime()
 
 
@@ -78,6 +80,29 @@ class ProcessSettings:
         values.FILE_TO_BE,
         None,
         "Write the process id here, for whoever cannot do without; removed at the end.",
+    )
+
+    on_start: _Hook = setting(
+        _HOOKS,
+        values.HOOK,
+        None,
+        "Called in the supervisor before the first worker is started, with nothing of an application imported.",
+    )
+    on_worker_start: _Hook = setting(
+        _HOOKS,
+        values.HOOK,
+        None,
+        "Called in each worker before it is ready: the place for pools of connections and for what starts threads. What"
+        " it raises is a failed start.",
+    )
+    on_worker_stop: _Hook = setting(
+        _HOOKS, values.HOOK, None, "Called in each worker behind its last request. What it raises is logged."
+    )
+    on_request_end: _Hook = setting(
+        _HOOKS,
+        values.HOOK,
+        None,
+        "Called behind each answer, in a thread of its own, with what an aiowsgi.RequestEnd tells of it.",
     )
 
     access_log: str | None = setting(

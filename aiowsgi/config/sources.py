@@ -141,6 +141,8 @@ def _value(kind: Kind, given: object, place: str, text: bool) -> object:
 
 
 def _single(kind: Kind, given: object, place: str, text: bool) -> object:
+    if kind.functions and callable(given):
+        return given
     # Not isinstance, to which True is an int.
     if type(given) in kind.toml or (text and isinstance(given, str)):
         with suppress(ValueError):

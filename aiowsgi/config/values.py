@@ -17,7 +17,7 @@ class Kind:
     ``parse`` raises ValueError for what is not ``expected``. ``toml`` are the types a file may use. A setting
     of a kind with ``many`` is a tuple: its option may be given again and again, and a variable has its items
     between ``separator``, as an option has with ``listed``. Where a file may write them as a table, ``items`` turns
-    that into texts, or raises ValueError.
+    that into texts, or raises ValueError. With ``functions`` a program may give a function instead.
     """
 
     metavar: str
@@ -29,6 +29,7 @@ class Kind:
     separator: str = ","
     listed: bool = False
     items: Callable[[Mapping[str, object]], list[str]] | None = None
+    functions: bool = False
 
 
 def _matched(pattern: str, text: str) -> re.Match[str]:
@@ -212,9 +213,17 @@ def bound(unit: str) -> Kind:
     return Kind("N", "a whole number, 0 for no bound", _bound, (int,), unit=unit)
 
 
+_NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"  # of Python, with dots between them
+
 # What an application's name may be is for who loads it to say: site/applications.py.
 APPLICATION = Kind("APP", '"module:attribute" or "module:factory()"', _text)
 APPLICATIONS = Kind("PREFIX=APP", 'PREFIX=APP, as in "/api=api:app"', _mount, many=True)
+HOOK = Kind(
+    "MODULE:FUNCTION",
+    'a function, as in "module:function"',
+    lambda text: _matched(rf"{_NAMES}(?<!\.py):{_NAMES}", text)[0],
+    functions=True,
+)
 FOLDER = Kind("DIR", "a folder", _text)
 FOLDERS = Kind("PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, many=True)
 PEM = Kind("FILE", "a file that exists", _text)

@@ -70,10 +70,7 @@ class AccessLog:
         self._stamp = ""
 
     def write(self, client: str, request: Request, status: int, size: int, seconds: float) -> None:
-        """Note one answer.
-
-        ``size`` is bytes on the wire, head included; ``seconds`` go from the request's head to the last of them.
-        """
+        """Note one answer: see `Log`."""
         if not self._waiting.has_room():
             return
         now = int(time())

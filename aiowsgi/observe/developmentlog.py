@@ -43,7 +43,6 @@ class DevelopmentLog(AccessLog):
         queue = application = None
         if spent is not None:
             queue, application = spent.queue, spent.application
-            seconds = max(seconds, queue + (application or 0.0))  # the loop's clock tells milliseconds
         parts = [
             self._in(_DIM, self._stamp),
             self._in(_BOLD, f"{method:<4}"),

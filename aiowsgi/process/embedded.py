@@ -17,7 +17,14 @@ from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.listeners import close_listeners, open_listeners
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.build import build_router
+from aiowsgi.site.hooks import find_hook
 from aiowsgi.wsgi.serial import one_at_a_time
+
+# What is for ``serve``, which has processes of its own.
+_OF_PROCESSES = {
+    *("user", "group", "umask", "control", "pid_file"),
+    *("on_start", "on_worker_start", "on_worker_stop"),
+}
 
 
 def serve(application: WSGIApplication | str | None = None, **settings: object) -> int:
@@ -37,11 +44,12 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
 def make_server(host: str, port: int, app: WSGIApplication, **settings: object) -> "WSGIServer":
     """Listen on ``host`` ("" is every interface) and ``port`` (0 is any free one), and return what serves ``app``.
 
-    ``settings`` as for ``serve``, without ``user``, ``group``, ``umask``, ``control`` and ``pid_file``: the process is
-    yours. Raises ConfigError, ApplicationError for one that is mounted beside ``app``, CertificateError, and OSError
-    where the address or the log cannot be had. With a ``certificate`` it is https that is served.
+    ``settings`` as for ``serve``, without ``user``, ``group``, ``umask``, ``control``, ``pid_file`` and the hooks of a
+    start or an end: the process is yours. Raises ConfigError, ApplicationError for one that is mounted beside ``app``
+    and for a hook, CertificateError, and OSError where the address or the log cannot be had. With a ``certificate`` it
+    is https that is served.
     """
-    if given := settings.keys() & {"user", "group", "umask", "control", "pid_file"}:
+    if given := settings.keys() & _OF_PROCESSES:
         raise ConfigError(
             f"{min(given)}: expected in a call of serve, make_server leaves the process as it is"
         )
@@ -67,6 +75,7 @@ class WSGIServer:
     def __init__(self, config: Config, application: WSGIApplication) -> None:
         self._config = config
         self._application = application
+        find_hook("on_request_end", config.on_request_end, None)
         self._router = build_router(config, self._call)
         self._certificates = Certificates(config.tls) if config.tls is not None else None
         self._listeners = open_listeners(config.bind)

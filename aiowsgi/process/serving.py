@@ -34,6 +34,7 @@ from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router, describe_mounts
+from aiowsgi.site.hooks import HookError, call_apart, call_hook, call_last, find_hook
 from aiowsgi.site.router import Router
 from aiowsgi.version import __version__
 from aiowsgi.wsgi import spool
@@ -61,8 +62,8 @@ def run(
     ``origin`` is what ``take_origin`` has found; None: it is looked for now.
 
     Returns the exit status: 0 after SIGTERM or SIGINT, or when another process has taken over; 2 if it cannot listen,
-    write its log, use its certificates or have the rights that it should, or if the workers cannot start. All that has
-    been told on standard error by then. Raises ConfigError where ``origin`` is looked for.
+    write its log, use its certificates or have the rights that it should, or if a hook or the workers cannot start. All
+    that has been told on standard error by then. Raises ConfigError where ``origin`` is looked for.
     """
     origin = origin or take_origin()
     _begin_logging(config.log_level)
@@ -70,8 +71,12 @@ def run(
     with contextlib.ExitStack() as stack:
         try:
             opened = _open(config, origin, stack)
+            call_apart("on_start", config.on_start)
         except (OSError, RightsError, CertificateError) as error:
             tell(f"aiowsgi: {error}")
+            return START_FAILED
+        except HookError as error:
+            tell(_words(error))
             return START_FAILED
         serving = _Serving(config, application, opened, read_again)
         if hasattr(os, "fork"):
@@ -172,6 +177,7 @@ def _raise_file_limit() -> None:
 _FIXED = (
     *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
     *("graceful_timeout", "drain_delay", "control", "pid_file", "preload", "reload", "reload_include"),
+    "on_start",
 )
 
 
@@ -230,27 +236,34 @@ class _Serving:
     def _load(self) -> Router:
         """Return what is served, as far as the settings say; from here on this process has the workers' rights.
 
-        Raises RightsError and ApplicationError.
+        Raises RightsError and ApplicationError, HookError among them.
         """
         if self._certificates is not None:
             self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
         if self._opened.rights is not None:
             self._opened.rights.take()
         _check_temporary_files()
+        find_hook("on_worker_start", self._config.on_worker_start)
+        find_hook("on_worker_stop", self._config.on_worker_stop)
+        find_hook("on_request_end", self._config.on_request_end, None)
         generation = partial(self._board.generation, self._code)
         return build_router(self._config, self._application, lambda: self._board.leaving, generation)
 
     def _serve(self, router: Router, report: Report, life: int | None) -> None:
-        """Be a worker. Raises NotReadyError."""
+        """Be a worker. Raises NotReadyError and HookError."""
         opened = self._opened
+        call_hook("on_worker_start", self._config.on_worker_start)
         worker = Worker(
             *(self._config, opened.listeners, router, opened.access_log, self._certificates),
             board=self._board,
         )
-        if life is None:
-            worker.run(report.ready)
-        else:
-            worker.run(report.ready, life, True, report.replace, report.line)
+        try:
+            if life is None:
+                worker.run(report.ready)
+            else:
+                worker.run(report.ready, life, True, report.replace, report.line)
+        finally:
+            call_last("on_worker_stop", self._config.on_worker_stop)
 
     def failed(self, words: str) -> None:
         tell(words)
@@ -351,8 +364,12 @@ def _failures(report: Report) -> Iterator[None]:
     except (RightsError, NotReadyError) as error:
         report.failed(f"aiowsgi: {error}")
     except ApplicationError as error:
-        before, newline, line = describe(error).rpartition("\n")
-        report.failed(f"{before}{newline}aiowsgi: {line}")
+        report.failed(_words(error))
+
+
+def _words(error: ApplicationError) -> str:
+    before, newline, line = describe(error).rpartition("\n")
+    return f"{before}{newline}aiowsgi: {line}"
 
 
 def _check_temporary_files() -> None:

@@ -4,6 +4,7 @@ import logging
 import socket
 import struct
 from contextlib import suppress
+from time import monotonic
 
 from aiowsgi.http.framing import error_response, render
 from aiowsgi.http.messages import UNREAD, HTTPError
@@ -29,7 +30,7 @@ class Closing(Streaming):
         super().__init__(shared)
         self._client = client
         self._eof = False  # the client sends no more
-        self._began = 0.0  # when the request's head had come, for the access log; 0 where none has
+        self._began = 0.0  # when the request's head had come, for the log; 0 where none has
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer what cannot be trusted or waited for any longer, and read no further request."""
@@ -87,7 +88,7 @@ class Closing(Streaming):
     def _log(self, status: int) -> None:
         shared = self._shared
         if shared.log is not None:
-            seconds = shared.loop.time() - self._began if self._began else 0.0
+            seconds = monotonic() - self._began if self._began else 0.0
             shared.log.write(self._know_client()[0], self._request, status, self._sent, seconds)
             self._began, self._sent = 0.0, 0
 

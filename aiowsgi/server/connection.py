@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from functools import partial
+from time import monotonic
 from typing import cast
 
 from aiowsgi.http.framing import CONTINUE, field_lines, render
@@ -205,7 +206,7 @@ class Connection(Closing):
         shared = self._shared
         shared.requests += 1
         if shared.log is not None:
-            self._began = shared.loop.time()
+            self._began = monotonic()  # uvloop's clock has milliseconds
             self._know_client()  # while the transport can tell
         if request.target == "*":
             self._respond(Response(200, _ANY_METHOD))

@@ -10,6 +10,7 @@ from aiowsgi.config import Limits
 from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.parser import Parser
 from aiowsgi.observe.accesslog import AccessLog
+from aiowsgi.observe.log import Log
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.site.tracebacks import Failure
@@ -70,8 +71,9 @@ class Shared:
     limits: Limits
     deadlines: tuple[float, ...]  # seconds, by State
     seconds_per_byte: float  # by which content on its way puts off the deadline
-    log: AccessLog | None
+    log: Log | None
     debug: bool
+    access_log: AccessLog | None = None  # a part of the log, if there is one
     streams: bool = False  # applications read a request's content while it arrives
     https: Https | None = None  # what differs by whether a request came by https, if anything does
     now: float = 0.0  # seconds of the loop's clock, as of the last sweep

@@ -15,6 +15,8 @@ from aiowsgi.http.parser import Parser
 from aiowsgi.http.states import deadlines, seconds_per_byte
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.observe.developmentlog import DevelopmentLog
+from aiowsgi.observe.log import Log, Logs
+from aiowsgi.observe.requestends import RequestEnds
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
 from aiowsgi.server.answering import Answer, Answering, Reply
@@ -32,6 +34,7 @@ from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.server.sweep import LOOK, SWEEP, again_and_again, sweep
 from aiowsgi.site import refresh
 from aiowsgi.site.development import DevelopmentRouter
+from aiowsgi.site.hooks import find_hook
 from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import spool
@@ -191,12 +194,18 @@ class Worker:
         stack.callback(_close_calls, pool)
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(_close_disk, disk)
-        log = None
+        access_log = ends = None
         if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
             writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
-            log = self._log(self._access_log, writer)
-            stack.callback(_finish_log, writer, log)
+            access_log = self._log(self._access_log, writer)
+            stack.callback(_finish_log, writer, access_log)
+        hook = find_hook("on_request_end", config.on_request_end, None)
+        if hook is not None:
+            teller = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
+            ends = RequestEnds(hook, teller.submit_unbounded, teller.hand_over)
+            stack.callback(_finish_ends, teller, ends)
+        logs: list[Log] = [log for log in (access_log, ends) if log is not None]
         return Shared(
             loop=loop,
             parser=Parser(config.limits, fast=config.parser != "h11"),
@@ -206,7 +215,8 @@ class Worker:
             limits=config.limits,
             deadlines=deadlines(config.timeouts),
             seconds_per_byte=seconds_per_byte(config.timeouts),
-            log=log,
+            log=Logs(*logs) if len(logs) > 1 else next(iter(logs), None),
+            access_log=access_log,
             debug=config.debug,
             streams=config.stream_requests,
             https=self._https(),
@@ -239,11 +249,11 @@ class Worker:
 
 def _reopen(shared: Shared, details: object, reply: Reply) -> None:
     assert isinstance(details, int)
-    if shared.log is None:
+    if shared.access_log is None:
         os.close(details)
         reply(None)
     else:
-        shared.log.go_on(details, partial(reply, None))
+        shared.access_log.go_on(details, partial(reply, None))
 
 
 def _close_spools(disk: Pool) -> None:
@@ -266,3 +276,9 @@ def _finish_log(writer: Pool, log: AccessLog) -> None:
     log.finish()
     if not writer.close(1.0):
         logger.warning("the access log is not read, and its last lines are left out")
+
+
+def _finish_ends(teller: Pool, ends: RequestEnds) -> None:
+    ends.finish()
+    if not teller.close(1.0):
+        logger.warning("on_request_end has not returned; it is not told of the last answers")

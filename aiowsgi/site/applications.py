@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, cast
 from wsgiref.types import WSGIApplication
@@ -38,18 +39,24 @@ def load(specification: str) -> WSGIApplication:
     if ":" in specification and not expression:
         raise ApplicationError(f"{specification!r} names no attribute: {_FORMS} was expected")
     names, arguments, keywords = _parse(specification, expression) if expression else ([], None, {})
-    found: Any = _import(module_name)
+    module = _import(module_name)
     if not names:
-        names = [next((name for name in _DEFAULT_ATTRIBUTES if hasattr(found, name)), "")]
+        names = [next((name for name in _DEFAULT_ATTRIBUTES if hasattr(module, name)), "")]
         specification = f"{module_name}:{names[0]}"
-    for name in names:
-        if not hasattr(found, name):
-            raise ApplicationError(_no_attribute(found, name))
-        found = getattr(found, name)
+    found = _attribute(module, names)
     if arguments is not None:
         found = _create(specification, found, arguments, keywords)
         return check(found, f"what {specification!r} returned")
     return check(found, repr(specification), f"; if it is a factory, write its call: '{specification}()'")
+
+
+def find(specification: str) -> object:
+    """Import and return what ``specification`` names, ``package.module:attribute``; the attribute may be dotted.
+
+    Raises ApplicationError.
+    """
+    module_name, _, attribute = specification.partition(":")
+    return _attribute(_import(module_name), attribute.split("."))
 
 
 def check(found: object, label: str, advice: str = "") -> WSGIApplication:
@@ -123,6 +130,14 @@ def _import(name: str) -> ModuleType:
             missing = f" ({error.name!r} is missing)" if error.name != name else ""
             raise ApplicationError(f"there is no module {name!r} in {where}{missing}") from None
         raise ApplicationError(f"importing {name!r} raised {_one_line(error)}") from error
+
+
+def _attribute(found: Any, names: Iterable[str]) -> Any:
+    for name in names:
+        if not hasattr(found, name):
+            raise ApplicationError(_no_attribute(found, name))
+        found = getattr(found, name)
+    return found
 
 
 def _create(specification: str, factory: Any, arguments: list[Any], keywords: dict[str, Any]) -> object:

@@ -129,10 +129,11 @@ def _mounts(config: Config) -> Iterator[tuple[str, str, str]]:
 
 def _make_call(config: Config) -> MakeCall:
     """Return what makes the calls of applications; where the settings ask for nothing more, it is Call itself."""
-    if not (config.compress or config.x_sendfile or config.reload):
+    timed = config.reload or config.on_request_end is not None
+    if not (config.compress or config.x_sendfile or timed):
         return Call
     files = NamedFiles(config.x_sendfile, config.files) if config.x_sendfile else None
-    make_call = TimedCall if config.reload else RewritingCall
+    make_call = TimedCall if timed else RewritingCall
     return partial(make_call, Rules(codings() if config.compress else (), files))
 
 
