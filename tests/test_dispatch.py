@@ -6,13 +6,20 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from aiowsgi.server.dispatch import Dispatch
+from aiowsgi.server.doors import Doors
+from aiowsgi.server.lateness import Lateness
+from aiowsgi.wsgi.callpool import CallPool, _Post
+from aiowsgi.wsgi.pool import Pool
 from tests.crowd import Crowd
 from tests.server import RunningServer
 from tests.thread_server import LOOPS, Peer
 from tests.thread_server import get as request
+from tests.wire_client import WAIT, Applied, Gate, Server
 
 # A request with a query is held until the file of that name, a pipe, was written to. Every answer tells the worker.
 APPLICATION = """\
@@ -210,3 +217,40 @@ async def test_one_that_is_stopped_is_not_waited_for(site: Site) -> None:
     assert int(peer.answer().content) == pid
     os.kill(other, signal.SIGCONT)
     assert len(re.findall("Traceback", site.server.log())) == 0
+
+
+# In memory.
+
+
+class LatePool(CallPool):
+    """Its threads take nothing before they may: a busy system does not let them."""
+
+    come = Event()
+
+    def _work(self, post: _Post) -> None:
+        assert LatePool.come.wait(WAIT)
+        super()._work(post)
+
+
+async def test_a_thread_that_takes_its_call_late_is_not_taken_for_a_free_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aiowsgi.server.lateness.FRESH", 60.0)
+    gate = Gate()
+    with Server(Applied(gate), threads=1, make_pools=(LatePool, Pool)) as server:
+        doors, lateness = Doors(server.shared.loop), Lateness()
+        await doors.open([])
+        lateness.tell(os.getppid(), 0.0)
+        dispatch = Dispatch(server.shared, doors, lateness)
+        dispatch.begin()
+        client = server.connect()
+        client.send(request("/"))
+        await client.until_true(lambda: server.pool.watch is None)  # it is queued
+        await client.until_true(lambda: server.pool.watch is not None)  # and was looked for
+        server.now = 1.0
+        LatePool.come.set()
+        await client.until_true(lambda: doors.shut)
+        gate.open.set()
+        await client.receive(b".")
+        await client.until_true(lambda: not doors.shut)
+        dispatch.end()

@@ -29,8 +29,8 @@ SOON = 0.1
 # - A worker accepts nobody only while another one accepts that is less than half as far behind. So the one that is
 #   least behind accepts always, and where all threads are taken all workers accept. Two that see each other at the
 #   same time may both be wrong, for one PATIENCE.
-# - Nobody looks while a thread is free: the first look follows a call that was queued. What a worker has said last
-#   counts until it says something else, or has ended: see Lateness.
+# - Nobody looks for long while a thread is free: the first look follows a call that was queued. What a worker has said
+#   last counts until it says something else, or has ended: see Lateness.
 # - Of those who wait, one for each such other worker is told at each look to come back on a new connection, and only
 #   if it has waited for PATIENCE. So clients move one by one, and stop once both workers have as much to do.
 
@@ -47,7 +47,7 @@ class Dispatch:
 
     def begin(self) -> None:
         """Take part: connections are accepted."""
-        self._shared.pool.watch = self._wait
+        self._shared.pool.watch = self._note_call
         self.sweep()
 
     def sweep(self) -> None:
@@ -61,12 +61,17 @@ class Dispatch:
             self._timer.cancel()
         self.sweep()
 
-    def _wait(self) -> None:
+    def _note_call(self) -> None:
         self._shared.pool.watch = None
+        if self._timer is None:
+            self._wait()
+
+    def _wait(self) -> None:
         self._timer = self._shared.loop.call_later(PATIENCE, self._look)
 
     def _look(self) -> None:
         pool = self._shared.pool
+        self._timer = None
         behind = pool.behind()
         self._tell(behind)  # before the others are looked at, so that one of two sees the other
         ahead = self._count_ahead(behind) if behind >= PATIENCE else 0
@@ -75,11 +80,10 @@ class Dispatch:
         elif Why.NO_THREAD in self._doors.reasons:
             logger.debug("accepting again")
             self._doors.open_again(Why.NO_THREAD)
-        self._timer = None
-        if behind:
+        # A thread that is free now may be about to take what was queued since the last look, or waits still.
+        if behind or pool.watch is None or pool.waiting:
             self._wait()
-        else:
-            pool.watch = self._wait
+        pool.watch = self._note_call
 
     def _tell(self, behind: float) -> None:
         accepts = not self._shared.draining and Why.NO_ROOM not in self._doors.reasons
