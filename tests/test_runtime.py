@@ -4,11 +4,15 @@ import os
 import signal
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from aiowsgi.process.runtime import control_path
+from aiowsgi.process.runtime import control_path, open_control
+from aiowsgi.server.listeners import close_listeners
 from tests.commands import OperatedServer, aiowsgi
 from tests.contained import ContainedServer, contained
 from tests.programs import starting
@@ -50,6 +54,42 @@ def test_without_a_runtime_folder_it_is_run_for_root_and_a_temporary_one_for_oth
     user = os.geteuid()
     folder = "/run" if user == 0 else f"/a/aiowsgi-{user}"
     assert control_path(None, ":80") == f"{folder}/aiowsgi-80.sock"
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Have this process be somebody else than root, where it is root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_whoever_is_not_root_has_a_folder_that_nobody_else_may_enter(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TemporaryDirectory() as temporary:
+        os.chmod(temporary, 0o1777)
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        monkeypatch.setenv("TMPDIR", temporary)
+        with another_user():
+            folder = Path(temporary, f"aiowsgi-{os.geteuid()}")
+            listeners = [open_control(None, ":80", [])]
+            assert stat.S_IMODE(folder.lstat().st_mode) == 0o700
+            assert (folder / "aiowsgi-80.sock").is_socket()
+            close_listeners(filter(None, listeners))
+            assert list(folder.iterdir()) == []
+            folder.chmod(0o777)
+            assert open_control(None, ":80", []) is None
+            folder.rmdir()
+            folder.symlink_to("/")
+            assert open_control(None, ":80", []) is None
+    refused = f"no control socket: folder {folder} is not this user's alone"
+    assert [record.getMessage() for record in caplog.records] == [refused] * 2
 
 
 def test_a_command_finds_the_server_by_what_the_server_was_told(project: Path, tmp_path: Path) -> None:
