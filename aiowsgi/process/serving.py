@@ -4,31 +4,28 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config, ConfigError
-from aiowsgi.observe.accesslog import open_log, replace_log
+from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.notify import Manager
+from aiowsgi.process.opening import Opened, open_access_log, open_all, raise_file_limit
 from aiowsgi.process.origin import Origin, take_origin
 from aiowsgi.process.places import Places
 from aiowsgi.process.preloading import Preloader
-from aiowsgi.process.rights import Rights, RightsError, find_rights
-from aiowsgi.process.runtime import PidFile, open_control
+from aiowsgi.process.rights import RightsError
 from aiowsgi.process.supervisor import Supervisor, tell
 from aiowsgi.process.watching import Watch, roots
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
 from aiowsgi.server.listeners import (
-    Listener,
     address_of,
-    close_listeners,
     is_local,
-    open_listeners,
 )
 from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
@@ -39,11 +36,6 @@ from aiowsgi.site.router import Router
 from aiowsgi.version import __version__
 from aiowsgi.wsgi import spool
 from aiowsgi.wsgi.serial import OneThread
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 logger = logging.getLogger("aiowsgi.serving")
 
@@ -67,10 +59,10 @@ def run(
     """
     origin = origin or take_origin()
     _begin_logging(config.log_level)
-    _raise_file_limit()
+    raise_file_limit()
     with contextlib.ExitStack() as stack:
         try:
-            opened = _open(config, origin, stack)
+            opened = open_all(config, origin, stack)
             call_apart("on_start", config.on_start)
         except (OSError, RightsError, CertificateError) as error:
             tell(f"aiowsgi: {error}")
@@ -85,57 +77,6 @@ def run(
                 *(opened.listeners, serving, config.workers, grace, config.drain_delay, opened.control)
             ).run()
         return _run_alone(serving)
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What all workers share; it was opened with the rights that the server was started with."""
-
-    origin: Origin
-    listeners: Sequence[Listener]
-    control: Listener | None  # for commands
-    pid_file: PidFile | None
-    access_log: int | None
-    certificates: Certificates | None
-    rights: Rights | None  # those of the workers, where they are others
-
-
-def _open(config: Config, origin: Origin, stack: contextlib.ExitStack) -> _Opened:
-    """Open what the workers may not have the rights to open, for ``stack`` to close. Raises OSError, RightsError and
-    CertificateError.
-    """
-    predecessor = origin.predecessor
-    if predecessor is not None:
-        stack.callback(predecessor.close)
-    pid = None
-    if config.pid_file is not None:
-        pid = PidFile(config.pid_file, None if predecessor is None else predecessor.pid)
-        stack.callback(pid.close)
-        if predecessor is None:
-            pid.claim()
-    certificates = Certificates(config.tls) if config.tls is not None else None
-    rights = find_rights(config.user, config.group)
-    if config.umask is not None:
-        os.umask(config.umask)
-    listeners = open_listeners(config.bind, None if predecessor is None else predecessor.unclaimed)
-    stack.callback(close_listeners, listeners)
-    if rights is not None:
-        for listener in listeners:
-            if listener.file is not None:
-                rights.own(listener.getsockname())
-    access_log = None
-    if config.access_log is not None:
-        access_log = _open_log(config.access_log, rights)
-        stack.callback(os.close, access_log)
-    handed = [] if predecessor is None else predecessor.unclaimed
-    control = open_control(config.control, address_of(listeners[0]), handed)
-    if control is not None:
-        stack.callback(close_listeners, [control])
-    return _Opened(origin, listeners, control, pid, access_log, certificates, rights)
-
-
-def _open_log(path: str, rights: Rights | None) -> int:
-    return open_log(path, None if rights is None else rights.own)
 
 
 def _begin_logging(level: str) -> None:
@@ -162,17 +103,6 @@ def _logging_in_a_thread() -> Iterator[None]:
         thread.close(LAST_WORDS)
 
 
-def _raise_file_limit() -> None:
-    """Let the workers have as many open files, and so connections, as this user may have.
-
-    The soft limit is 1024 on most systems, for the sake of programs that use select(2); the hard one is far higher.
-    """
-    if resource is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):  # macOS refuses "unlimited"
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 # What a reload cannot change: it was used before the first worker, or is the supervisor's own.
 _FIXED = (
     *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
@@ -188,7 +118,7 @@ class _Serving:
         self,
         config: Config,
         application: WSGIApplication | None,
-        opened: _Opened,
+        opened: Opened,
         read_again: Callable[[], Config] | None,
     ) -> None:
         self._config = config
@@ -341,7 +271,7 @@ class _Serving:
         if path is None or log is None or path == "-":
             return None
         try:
-            replace_log(log, _open_log(path, self._opened.rights))
+            replace_log(log, open_access_log(path, self._opened.rights))
         except (OSError, RightsError) as error:
             logger.error("the access log goes on in the file so far: %s", error)
             return None
@@ -388,7 +318,7 @@ def _run_alone(serving: _Serving) -> int:
     return report.status
 
 
-def _tell_of_start(config: Config, opened: _Opened) -> None:
+def _tell_of_start(config: Config, opened: Opened) -> None:
     lines = [
         f"aiowsgi {__version__}, workers: {config.workers}, threads in each: {config.threads}",
         *(f"listening on {address_of(listener)}" for listener in opened.listeners),
