@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from tests.server import ROOT, RunningServer
@@ -73,6 +75,13 @@ class OperatedServer(RunningServer):
     @property
     def control(self) -> Path:
         return self._folder / "control"
+
+    def until_asked(self, count: int) -> None:
+        """Wait until so many commands have come as far as the control socket."""
+        connected = rf"\b0001 03 +\d+ {re.escape(str(self.control))}$"
+        end = monotonic() + PATIENCE
+        while len(re.findall(connected, Path("/proc/net/unix").read_text(), re.MULTILINE)) < count:
+            assert monotonic() < end
 
     def told(self, *arguments: str) -> Ended:
         return aiowsgi(*arguments, "--control", str(self.control))

@@ -14,8 +14,8 @@ LIMITS = Limits()
 NARROW = Limits(request_line=40, head=160, fields=5, content=20)
 STATUSES = {400, 413, 414, 417, 431, 501, 505}
 
-# What a parser reads; "strict" is for who answers to fill in.
-READ = [name for name in Request.__slots__ if name != "strict"]
+# What a parser reads; the others are for who answers to fill in.
+READ = [name for name in Request.__slots__ if name not in ("strict", "spent")]
 ATTRIBUTES = (*READ, "has_content", "chunked", "expect_continue")
 
 

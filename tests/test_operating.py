@@ -245,6 +245,7 @@ def test_stop_heeds_the_delay_of_sigterm_and_asked_twice_cuts_nobody(project: Pa
             os.kill(server.pid, signal.SIGINT)
             server.until("stopping$")
             third = Command("stop", "--control", str(server.control))
+            server.until_asked(3)
             assert server.answer("status")["phase"] == "draining"
             release(project)
             assert peer.answer().status == 200
