@@ -180,7 +180,8 @@ class Connection(Closing):
             self._begin(request, content)
         if self._eof:
             self._read_no_more()
-        self._read_again()
+        if self._read_paused:
+            self._read_again()
 
     def _read_again(self) -> None:
         """Read on if little is left, or a part of one head, which only what is read next can complete."""

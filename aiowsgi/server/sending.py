@@ -170,9 +170,9 @@ class Sending(Served):
             else:
                 self._sent += len(piece)
                 transport.write(piece)
+                if ended and not self._write_paused:
+                    break  # and no thread waits to hear what was taken
                 outbox.took(piece)
-            if ended and not (outbox.pieces or self._write_paused):
-                break
         else:
             # A thread may make pieces as fast as a client takes them: the others have their turn.
             self._shared.loop.call_soon(self.outbox_ready, outbox)

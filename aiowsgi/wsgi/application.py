@@ -77,6 +77,8 @@ class Call(Work):
     _server: Environ
     _client: tuple[str, str]
     _outbox: Outbox
+    _chunked: bool  # both from when an answer in pieces has begun
+    _keep_alive: bool
 
     def __init__(
         self, application: WSGIApplication, request: Request, script_name: str, path_info: str
@@ -88,8 +90,6 @@ class Call(Work):
         self._head: Head | None = None
         self._started = False  # the head is on its way: nothing can replace it any more
         self._complete = False  # so is the end
-        self._chunked = False
-        self._keep_alive = False
         self._left: int | None = None  # bytes of content still to come, where their number was declared
 
     def accept(

@@ -195,7 +195,7 @@ class Outbox(Delivery):
     def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
         if data:
-            if len(data) > SLICE or self._sent - self._taken > self._memory:
+            if len(data) > SLICE or (self._sent and self._sent - self._taken > self._memory):
                 self.send(data)
             else:
                 self.pieces.append(data)  # and nobody will ask what it costs
