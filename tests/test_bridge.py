@@ -5,6 +5,7 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -446,6 +447,28 @@ def test_without_a_disk_the_thread_waits_and_nothing_is_lost() -> None:
         assert receiver.data == numbers(1000)
         assert receiver.ranges == 0
         assert job.outcome.get(timeout=WAIT) is None
+
+
+def send_in_chunks(outbox: Outbox, data: bytes) -> None:
+    outbox.send_chunk(b"", data)
+    outbox.finish()
+
+
+@pytest.mark.usefixtures("no_disk")
+@pytest.mark.parametrize("give", [Outbox.finish, send_in_chunks])
+def test_without_a_disk_no_thread_waits_with_a_large_piece_that_it_would_only_keep(
+    give: Callable[[Outbox, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "PATIENCE", 0.0)
+    data = random.Random(1).randbytes(4 * SLICE + 1)
+    with TurnedLoop() as loop:
+        receiver = Receiver(loop.pool, memory=SLICE)
+        receiver.blocked = True
+        give(receiver.outbox, data)  # a thread that waited here would wait for ever
+        receiver.take_all()
+        assert receiver.ended
+        assert receiver.ranges == 0
+        assert receiver.data.removesuffix(b"\r\n") == data
 
 
 def overfill_an_outbox() -> None:

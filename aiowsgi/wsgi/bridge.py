@@ -85,7 +85,7 @@ class Inbox:
 #   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
 # - At most ``memory`` bytes and one piece, or one slice of it, wait in memory, and ``file`` bytes on disk; past that
 #   the thread waits, and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns
-#   to the disk.
+#   to the disk. Where that has no room a piece waits in memory whole, for the thread would only keep it there.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
 # - What a range of the file covered is never written over.
 #
@@ -215,18 +215,38 @@ class Outbox(Delivery):
         self._pool.hand_over(self)
 
     def _send_slices(self, data: bytes) -> None:
-        view = memoryview(data)
-        for start in range(0, len(data), SLICE):
-            self.send(bytes(view[start : start + SLICE]))
+        view, start = memoryview(data), 0
+        while start < len(data):
+            if self.gone:
+                raise ClientDisconnected("the client has left")
+            piece = bytes(view[start : start + SLICE])
+            if not self._is_far_behind() or not self._go_on_disk(piece):
+                if self._is_far_behind():
+                    # The disk has no room. If the thread waited here, all of it would stay in memory, too.
+                    piece = bytes(view[start:])
+                self.pieces.append(piece)
+                self._sent += len(piece) + _OVERHEAD
+            start += len(piece)
+            if not self._told:
+                self._tell()
 
     def _send_far_behind(self, data: bytes) -> None:
-        spooling = self._ranges_made != self._ranges_taken
-        if (spooling or not self._wait_for_room(PATIENCE)) and self._spool(data):
-            self._sent += len(data)
-        else:
+        if not self._go_on_disk(data):
             self._wait_for_room()
             self.pieces.append(data)
             self._sent += len(data) + _OVERHEAD
+
+    def _is_far_behind(self) -> bool:
+        return self._sent - self._taken > self._memory
+
+    def _go_on_disk(self, data: bytes) -> bool:
+        """Have ``data`` wait in the temporary file; False where the client soon takes enough, or there is no room."""
+        if self._ranges_made == self._ranges_taken and self._wait_for_room(PATIENCE):
+            return False
+        if not self._spool(data):
+            return False
+        self._sent += len(data)
+        return True
 
     def _spool(self, data: bytes) -> bool:
         """Write ``data`` to the temporary file; False where it has no room for it, or the disk has none."""
