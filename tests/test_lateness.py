@@ -46,7 +46,7 @@ def test_one_that_has_not_said_so_anew_is_not_believed(monkeypatch: pytest.Monke
 def test_lines_of_those_that_have_ended_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     lateness = Lateness()
     living = {SELF, PARENT}
-    monkeypatch.setattr("aiowsgi.server.lateness._lives", living.__contains__)
+    monkeypatch.setattr("aiowsgi.server.lateness.lives", living.__contains__)
     for pid in range(10_000_000, 10_001_000):
         living.add(pid)
         lateness.tell(pid, 0.5)
@@ -58,7 +58,7 @@ def test_lines_of_those_that_have_ended_are_used_again(monkeypatch: pytest.Monke
 
 def test_one_for_whom_there_is_no_line_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     lateness = Lateness()
-    monkeypatch.setattr("aiowsgi.server.lateness._lives", lambda pid: True)
+    monkeypatch.setattr("aiowsgi.server.lateness.lives", lambda pid: True)
     for pid in range(1, 1001):
         lateness.tell(pid, 0.0)
     assert len(list(lateness.others(0))) == 170
@@ -68,7 +68,7 @@ def test_one_for_whom_there_is_no_line_is_not_seen(monkeypatch: pytest.MonkeyPat
 
 def test_one_whose_line_was_taken_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     lateness = Lateness()
-    monkeypatch.setattr("aiowsgi.server.lateness._lives", lambda pid: True)
+    monkeypatch.setattr("aiowsgi.server.lateness.lives", lambda pid: True)
     first, second = 1000, 1170  # would take the same line
     lateness.tell(first, 1.0)
     words = lateness._words

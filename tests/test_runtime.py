@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +15,7 @@ from tests.commands import OperatedServer, aiowsgi
 from tests.contained import ContainedServer, contained
 from tests.programs import starting
 from tests.server import RunningServer
+from tests.users import another_user
 
 
 @pytest.fixture
@@ -54,19 +53,6 @@ def test_without_a_runtime_folder_it_is_run_for_root_and_a_temporary_one_for_oth
     user = os.geteuid()
     folder = "/run" if user == 0 else f"/a/aiowsgi-{user}"
     assert control_path(None, ":80") == f"{folder}/aiowsgi-80.sock"
-
-
-@contextmanager
-def another_user() -> Iterator[None]:
-    """Have this process be somebody else than root, where it is root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_whoever_is_not_root_has_a_folder_that_nobody_else_may_enter(

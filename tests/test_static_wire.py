@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +13,7 @@ import pytest
 from tests.server import PATIENCE, RunningServer
 from tests.static_site import DATE, JANUARY_2020, LARGE, no_descriptor_left
 from tests.thread_server import LOOPS, Peer, get, serving
+from tests.users import another_user
 from tests.wire_client import echo
 
 SMALL = b"0123456789"
@@ -131,24 +131,11 @@ def test_what_is_missing_is_answered_with_the_folders_own_page(peer: Peer) -> No
         assert answer.fields["cache-control"] == "no-store"
 
 
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Be a user who may read what everybody may, in the block."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def test_a_file_that_may_not_be_read_is_forbidden_and_logged(
     folder: Path, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "new.bin").chmod(0)
-    with nobody():
+    with another_user():
         for _ in range(2):
             assert peer.get("/files/new.bin").status == 403
         assert peer.get("/files/small.txt").status == 200

@@ -5,6 +5,7 @@ import logging
 import os
 import stat
 
+from aiowsgi.server.lateness import lives
 from aiowsgi.server.listeners import Listener, ListenError, open_private
 
 logger = logging.getLogger("aiowsgi.runtime")
@@ -97,7 +98,7 @@ class PidFile:
         self._written = f"{path}.{self._pid}"
         try:
             there = _process_in(path)
-            if there is not None and there not in (self._pid, predecessor) and _lives(there):
+            if there is not None and there not in (self._pid, predecessor) and lives(there):
                 raise RuntimeFileError(f"PID file {path} is that of process {there}, which is running")
             with open(self._written, "w") as file:
                 file.write(f"{self._pid}\n")
@@ -133,13 +134,3 @@ def _process_in(path: str) -> int | None:
     if not (text.isdigit() and 0 < int(text) < 1 << 31):
         raise ValueError("it holds something else than a process id")
     return int(text)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        pass
-    return True

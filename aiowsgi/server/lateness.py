@@ -45,7 +45,7 @@ class Lateness:
         """Yield how many seconds each worker but ``pid`` is behind."""
         said, now = self._words.tolist(), monotonic()
         for other, behind, until in zip(*(said[word::_LENGTH] for word in range(_LENGTH)), strict=False):
-            if other and other != pid and until > now and _lives(int(other)):
+            if other and other != pid and until > now and lives(int(other)):
                 yield behind
 
     def _line(self, pid: int) -> int | None:
@@ -57,7 +57,7 @@ class Lateness:
             found = int(words[line + _PID])
             if found == pid:
                 return line
-            if free is None and not (found and _lives(found)):
+            if free is None and not (found and lives(found)):
                 free = line
             if not found:  # none was ever taken behind it
                 break
@@ -67,11 +67,12 @@ class Lateness:
         return free
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Return whether there is such a process, whoever's it is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # it is somebody else's
-        return True
+        pass
     return True
