@@ -85,15 +85,16 @@ class Router:
 
         A handler that refuses has answered, with the page of its error; 404 is the answer where nobody is left to ask.
         """
+        if answer is not None:
+            return answer
         try:
-            while answer is None:
-                handler, script_name, path_info = next(candidates, (None, "", ""))
-                if handler is None:
-                    raise HTTPError(404)
+            for handler, script_name, path_info in candidates:
                 answer = handler.handle(request, script_name, path_info)
+                if answer is not None:
+                    return answer
+            raise HTTPError(404)
         except HTTPError as error:
             return self.error_response(error)
-        return answer
 
     def complete(self, request: Request, response: Response) -> Response:
         """Return an error's answer as ``request`` gets it. In any thread."""
