@@ -1,5 +1,7 @@
 """From http to https: where a redirect leads, and who is told to come by https from now on."""
 
+import os
+import signal
 import ssl
 from pathlib import Path
 
@@ -127,3 +129,31 @@ def test_a_server_that_leads_to_https_serves_challenges(tmp_path: Path) -> None:
         with SecurePeer(("127.0.0.1", int(port)), context) as secure:
             for path in ("/", "/.well-known/none", "/.well-known/acme-challenge/token"):
                 assert secure.get(path).fields["strict-transport-security"] == "max-age=60"
+
+
+def test_https_is_neither_begun_nor_ended_by_a_reload(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("localhost", "localhost")
+    (tmp_path / "html").mkdir()
+    settings = tmp_path / "aiowsgi.toml"
+    files = f'certificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
+    plain, secure = 'bind = ["127.0.0.1:0"]\n', f'bind = ["tls:127.0.0.1:0"]\n{files}'
+    stays = "bind is that of the start until the next one"
+    settings.write_text(secure)
+    with RunningServer(cwd=tmp_path, bind=False) as server:
+        settings.write_text(plain)
+        os.kill(server.pid, signal.SIGHUP)
+        server.until(f"no reload: bind: expected --certificate beside it, got 'tls:127.0.0.1:0'; {stays}$")
+        with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
+            assert peer.get("/").status == 404
+        settings.write_text(f"{secure}hsts = 60\nthreads = 1\nworkers = 2\n")
+        os.kill(server.pid, signal.SIGHUP)
+        server.until("WARNING .* workers has changed, which counts from the next start on$")
+        server.until(r"\breloaded$")
+    settings.write_text(plain)
+    with RunningServer(cwd=tmp_path, bind=False) as server:
+        settings.write_text(f'bind = ["127.0.0.1:0", "tls:127.0.0.1:0"]\n{files}redirect_https = true\n')
+        os.kill(server.pid, signal.SIGHUP)
+        server.until(f"no reload: certificate: expected a bind that begins with tls: beside it, .*; {stays}$")
+        with Peer(("127.0.0.1", server.port)) as peer:
+            assert peer.get("/").status == 404

@@ -137,6 +137,7 @@ class ClientSettings:
         values.SECONDS,
         _TIMEOUTS.graceful,
         "How long running requests may take at the end. As in gunicorn.",
+        fixed=True,
     )
     queue_timeout: float = setting(
         _TIMEOUT,

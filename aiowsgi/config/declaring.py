@@ -7,9 +7,16 @@ from aiowsgi.config import values
 from aiowsgi.config.values import Kind
 
 
-def setting(group: str, kind: Kind, default: object, help: str, shown: str = "") -> Any:
-    """Declare a field of Config; ``shown`` is its default as people read it, where the value does not say."""
-    return field(default=default, metadata={"group": group, "kind": kind, "help": help, "shown": shown})
+def setting(
+    group: str, kind: Kind, default: object, help: str, shown: str = "", *, fixed: bool = False
+) -> Any:
+    """Declare a field of Config; ``shown`` is its default as people read it, where the value does not say.
+
+    What is ``fixed`` stays as it was at the start, for a reload cannot change it any more: it was used before the first
+    worker, or is the supervisor's own.
+    """
+    told = {"group": group, "kind": kind, "help": help, "shown": shown, "fixed": fixed}
+    return field(default=default, metadata=told)
 
 
 def as_option(name: str) -> str:
@@ -31,6 +38,7 @@ class Setting:
     kind: Kind
     help: str
     default: str
+    fixed: bool
 
     @property
     def option(self) -> str:

@@ -39,6 +39,9 @@ In a PATTERN `*` is any text and `?` a character. One with a slash is compared w
 and its `*` goes on into folders below; one without is compared with the last name of the path. Where several set a
 field, the last one counts. The command line says the same with `--headers '*.html=Cache-Control: no-cache'`, and the
 variable has each of them on a line of its own.
+
+A [reload](processes.md#reload) reads all of them anew but for these, which count from the next start or
+[upgrade](processes.md#upgrade) on: {fixed}.
 """
 
 
@@ -49,7 +52,8 @@ def _plain(text: str) -> str:
 
 def settings_page() -> str:
     """Return docs/settings.md."""
-    lines = [_PAGE_HEAD]
+    fixed = ", ".join(f"`{setting.name}`" for setting in SETTINGS.values() if setting.fixed)
+    lines = [_PAGE_HEAD.replace("{fixed}", fixed)]
     for group, settings in groupby(SETTINGS.values(), lambda setting: setting.group):
         lines += [f"## {group}", ""]
         lines += ["| option | TOML key | variable | default | unit | meaning |", "|---|---|---|---|---|---|"]

@@ -33,6 +33,7 @@ class ProcessSettings:
         False,
         "Import the application once, before the workers are forked, so that they share its memory. Not by default:"
         " connections and threads that an application opens or starts at its import are not for sharing.",
+        fixed=True,
     )
     drain_delay: float = setting(
         _PROCESS,
@@ -40,6 +41,7 @@ class ProcessSettings:
         0.0,
         "How long to serve on after SIGTERM, while the health path says 503: as long as a load balancer takes to"
         " notice. 0 stops at once, for there may be none.",
+        fixed=True,
     )
     max_requests: int = setting(
         _PROCESS,
@@ -74,12 +76,14 @@ class ProcessSettings:
         " aiowsgi-PORT.sock in the folder XDG_RUNTIME_DIR, else in /run for root or /tmp/aiowsgi-UID for others;"
         " beside a Unix socket PATH it is PATH.control.",
         "by the first address",
+        fixed=True,
     )
     pid_file: str | None = setting(
         _PROCESS,
         values.FILE_TO_BE,
         None,
         "Write the process id here, for whoever cannot do without; removed at the end.",
+        fixed=True,
     )
 
     on_start: _Hook = setting(
@@ -87,6 +91,7 @@ class ProcessSettings:
         values.HOOK,
         None,
         "Called in the supervisor before the first worker is started, with nothing of an application imported.",
+        fixed=True,
     )
     on_worker_start: _Hook = setting(
         _HOOKS,
@@ -111,9 +116,14 @@ class ProcessSettings:
         None,
         "Write a line for each request; - is standard output.",
         "-, on a terminal or with reload",
+        fixed=True,
     )
     log_level: str = setting(
-        _LOG, values.LEVEL, "info", "Least severity to log: debug, info, warning, error or critical."
+        _LOG,
+        values.LEVEL,
+        "info",
+        "Least severity to log: debug, info, warning, error or critical.",
+        fixed=True,
     )
     debug: bool = setting(
         _LOG, values.FLAG, False, "Show tracebacks to clients, as --reload does by itself; never in public."
@@ -125,6 +135,7 @@ class ProcessSettings:
         False,
         "Replace the workers when code has changed, show what is wrong with it in the browser, and have open pages"
         " refresh themselves. Takes watchfiles: pip install 'aiowsgi[reload]'.",
+        fixed=True,
     )
     reload_include: tuple[str, ...] = setting(
         _DEVELOPMENT,
@@ -132,6 +143,7 @@ class ProcessSettings:
         (),
         "Names of other files that count as code, such as templates that an application keeps in memory; those"
         " of Python and TOML do already.",
+        fixed=True,
     )
 
     @property

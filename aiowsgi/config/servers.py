@@ -17,6 +17,7 @@ class ServerSettings:
         ("127.0.0.1:8000",),
         "Listen here, with tls: in front for HTTPS; port 0 is any free port, fd:3 a socket that listens already, as"
         " descriptor 3. Those that systemd passes on stand in the stead of all others.",
+        fixed=True,
     )
     trusted_proxies: tuple[str, ...] = setting(
         _SERVER,
@@ -45,6 +46,7 @@ class ServerSettings:
         values.WORKERS,
         1,
         "Worker processes; auto: one for each processor that it may use, a container's CPU quota counted.",
+        fixed=True,
     )
     threads: int = setting(_SERVER, values.count("threads"), 4, "Threads for applications, in each worker.")
     stream_requests: bool = setting(
@@ -64,12 +66,14 @@ class ServerSettings:
         None,
         "Run the workers as this user, of its own group unless --group says otherwise; by default as whoever starts"
         " the server, who need not be root: only a port below 1024 needs that.",
+        fixed=True,
     )
     group: str | None = setting(
         _SERVER,
         values.ACCOUNT,
         None,
         "Run the workers as this group; socket files and new logs are its own, too.",
+        fixed=True,
     )
     umask: int | None = setting(
         _SERVER,
@@ -77,6 +81,7 @@ class ServerSettings:
         None,
         "Rights that new files and socket files do not have: 007 lets a proxy of the same group connect. By default"
         " those of whoever starts the server, most often 022.",
+        fixed=True,
     )
 
     certificate: tuple[str, ...] = setting(

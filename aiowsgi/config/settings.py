@@ -23,6 +23,7 @@ SETTINGS = {
         kind=field.metadata["kind"],
         help=field.metadata["help"],
         default=field.metadata["shown"] or default_text(field.metadata["kind"], field.default),
+        fixed=field.metadata["fixed"],
     )
     for field in fields(Config)
 }

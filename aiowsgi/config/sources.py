@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,21 @@ def load_some(
     """
     found = _find(command_line, environ, directory)
     return Config(**{name: _settled(name, *found[name], directory) for name in names if name in found})
+
+
+def keep_fixed(config: Config, running: Config) -> Config:
+    """Return what a server that is ``running`` can become of ``config``, which was read anew.
+
+    Raises ConfigError where that does not go together with the addresses that are listened on.
+    """
+    kept = replace(
+        config, **{name: getattr(running, name) for name, setting in SETTINGS.items() if setting.fixed}
+    )
+    try:
+        _check_tls(kept, {name: name for name in SETTINGS})
+    except ConfigError as error:
+        raise ConfigError(f"{error}; bind is that of the start until the next one") from None
+    return kept
 
 
 def _find(command_line: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> _Found:

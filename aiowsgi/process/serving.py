@@ -5,11 +5,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from wsgiref.types import WSGIApplication
 
-from aiowsgi.config import Config, ConfigError
+from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
@@ -101,14 +100,6 @@ def _logging_in_a_thread() -> Iterator[None]:
         for log in logs:
             log.end()
         thread.close(LAST_WORDS)
-
-
-# What a reload cannot change: it was used before the first worker, or is the supervisor's own.
-_FIXED = (
-    *("bind", "workers", "user", "group", "umask", "access_log", "log_level"),
-    *("graceful_timeout", "drain_delay", "control", "pid_file", "preload", "reload", "reload_include"),
-    "on_start",
-)
 
 
 class _Serving:
@@ -237,12 +228,11 @@ class _Serving:
         self._doing = "reloading"
         self._manager.reloading()
         try:
-            config = self._config if self._read_again is None else self._read_again()
-            fixed = {name: getattr(self._config, name) for name in _FIXED}
-            for name, value in fixed.items():
-                if getattr(config, name) != value:
+            read = self._config if self._read_again is None else self._read_again()
+            config = keep_fixed(read, self._config)
+            for name in SETTINGS:
+                if getattr(config, name) != getattr(read, name):
                     logger.warning("%s has changed, which counts from the next start on", name)
-            config = replace(config, **fixed)
             certificates = self._certificates
             if config.tls != self._config.tls:
                 certificates = Certificates(config.tls) if config.tls is not None else None

@@ -42,7 +42,8 @@ def acceptor(
 
     def make_bare(server: Environ) -> Accept:
         serve: MakeServed = partial(connect, server)
-        if certificates is not None and server["wsgi.url_scheme"] == "https":
+        if server["wsgi.url_scheme"] == "https":
+            assert certificates is not None  # or what says https to applications would be read by everybody
             environ = SecuredEnviron(server, certificates.verifies)
             refuse = partial(PlainConnection, shared, server)
             serve = partial(Handshake, Secured(shared, turns, certificates, environ, connect, refuse))
