@@ -695,14 +695,16 @@ def test_a_result_that_is_not_iterable_is_closed() -> None:
 # The client leaves
 
 
-def test_a_client_that_leaves_has_the_iterable_closed(log: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("piece", [b"again and again", b""])
+def test_a_client_that_leaves_has_the_iterable_closed(log: pytest.LogCaptureFixture, piece: bytes) -> None:
     closed = Event()
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         start_response("200 OK", PLAIN)
         try:
-            while True:
-                yield b"again and again"
+            yield b"once"
+            while not closed.wait(0):
+                yield piece
         finally:
             closed.set()
 
@@ -710,7 +712,9 @@ def test_a_client_that_leaves_has_the_iterable_closed(log: pytest.LogCaptureFixt
         receiver = call(loop, application)
         loop.until(lambda: receiver.pieces)
         receiver.outbox.abandon()
-        assert closed.wait(WAIT)
+        ended = closed.wait(WAIT)
+        closed.set()  # so that a thread that goes on can be waited for
+    assert ended
     assert messages(log) == []
     assert "the client left before its answer was complete" in log.text
 

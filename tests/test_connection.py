@@ -16,7 +16,7 @@ import pytest
 
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.framing import field_lines
-from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
+from aiowsgi.http.messages import FileRange, HTTPError, Parts, Request, Response
 from aiowsgi.http.states import State
 from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.shared import Errand
@@ -997,6 +997,26 @@ async def test_content_that_stops_behind_its_file_is_given_up() -> None:
         await client.until_reading()
         server.pass_time(60)
         assert client.sent.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("ranges", [1, 2])
+async def test_a_client_that_takes_all_of_a_file_but_its_end_is_cut(ranges: int) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * 200_000)
+        file.flush()
+        pieces = [FileRange(file, 0, 1000), FileRange(file, 0, 200_000)][-ranges:]
+        with Server(LooksUp(Response(200, b"", Parts(pieces))), timeouts=TIMEOUTS) as server:
+            client = server.connect()
+            transport = client.transport
+            transport.blocked = True
+            client.send(GET % b"")
+            while (left := sum(map(len, pieces)) - client.sent.count(b"x")) > 40_000:
+                await client.until(lambda: transport.held)
+                transport.take(left - 40_000 if left < len(transport.held) + 40_000 else len(transport.held))
+            assert len(transport.held) == 40_000
+            server.pass_time(61)  # to see that it has taken what it has
+            server.pass_time(61)
+            assert transport.aborted
 
 
 async def test_an_application_may_take_its_time() -> None:

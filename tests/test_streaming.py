@@ -474,6 +474,24 @@ async def test_a_client_that_takes_nothing_of_an_early_answer_is_cut() -> None:
         steered.end()
 
 
+async def test_a_client_that_sends_no_more_and_takes_all_but_the_end_of_what_there_is_is_cut() -> None:
+    steered = Steered()
+    with Server(Applied(steered)) as server:
+        client = await called(server, steered, POST % (b"", 10) + b"012")
+        client.transport.blocked = True
+        steered.begin()
+        steered.say(b"x" * 200_000)
+        await client.until_paused()
+        client.send_eof()
+        assert client.transport.closing
+        client.transport.take(len(client.transport.held) - 10_000)
+        server.pass_time(59)
+        assert not client.transport.aborted
+        server.pass_time(61)
+        assert client.transport.aborted
+        steered.end()
+
+
 async def test_to_wait_for_the_client_is_not_to_hang() -> None:
     steered = Steered()
     timeouts = Timeouts(transfer=1000, request=30)

@@ -94,8 +94,10 @@ class Sending(Served):
 
     def _await_others(self) -> None:
         """Set no deadline, for the client need not do anything; what it has left of its time it will have then."""
-        self._patience = max(0.0, self.deadline - self._shared.now)
-        self.deadline = NEVER
+        # A transport that is closing waits for nobody but the client.
+        if self.deadline != NEVER and not self._transport.is_closing():
+            self._patience = max(0.0, self.deadline - self._shared.now)
+            self.deadline = NEVER
 
     def _forgive(self) -> None:
         """Give the client all its time again: what it will send or take next has nothing to do with the last."""
@@ -214,8 +216,9 @@ class Sending(Served):
             elif error is not None:
                 self._broken_off(outbox.status, f"a file could not be sent to its end: {error}")
             else:
-                self._unsent = 0
-                self._await_others()
+                if not self._write_paused:  # or the client still has to take the end of the range
+                    self._unsent = 0
+                    self._await_others()
                 outbox.took(file_range)
                 self._flush_on()
                 self._go_on()
