@@ -807,6 +807,8 @@ async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
 
 
 class Disk(Lookup):
+    answered = False
+
     def __init__(self, found: Answer | Exception) -> None:
         self.found = found
 
@@ -815,6 +817,7 @@ class Disk(Lookup):
             raise self.found
 
     def answer(self) -> Answer:  # type: ignore[override]
+        self.answered = True
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -823,9 +826,11 @@ class Disk(Lookup):
 class LooksUp:
     def __init__(self, found: Answer | Exception) -> None:
         self.found = found
+        self.lookups: list[Disk] = []
 
     def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
-        return Disk(self.found)
+        self.lookups.append(Disk(self.found))
+        return self.lookups[-1]
 
 
 async def test_a_lookup_answers_on_the_loop() -> None:
@@ -857,14 +862,16 @@ async def test_a_lookup_may_refuse_or_fail(caplog: pytest.LogCaptureFixture) -> 
     assert "the disk is on fire" in caplog.text
 
 
-async def test_a_lookup_whose_client_left_is_forgotten() -> None:
-    with Server(LooksUp(Response(200, b"", b"found"))) as server:
+async def test_what_a_client_that_left_had_looked_up_is_there_for_others() -> None:
+    handler = LooksUp(Response(200, b"", b"found"))
+    with Server(handler) as server:
         client, other = server.connect(), server.connect()
         client.send(GET % b"")
         client.lose()
         other.send(GET % b"")
         await other.receive(b"found")
         assert client.sent == b""
+        assert all(lookup.answered for lookup in handler.lookups)
 
 
 # Deadlines.

@@ -164,6 +164,24 @@ def test_a_late_look_does_not_undo_a_newer_one(site: Site) -> None:
     assert site.start("/a.html") is new
 
 
+@pytest.mark.parametrize("target", ["/a.html", "/gone.html"])
+def test_while_one_looks_again_the_others_get_what_is_known(site: Site, target: str) -> None:
+    site.write("a.html", b"old")
+    site.write("404.html", b"none")
+    old = site.get(target)
+    site.write("a.html", b"new")
+    site.write("gone.html", b"new")
+    site.now = 1.0
+    look = site.start(target)
+    assert isinstance(look, Lookup)
+    for _ in range(3):
+        assert site.start(target) is old
+    look.run()
+    look.answer()
+    assert content(site.get(target)) == b"new"
+    assert site.looks == 1
+
+
 def test_an_open_file_closes_with_its_last_reader(site: Site) -> None:
     site.write("a.bin", LARGE)
     response = site.get("/a.bin")

@@ -287,8 +287,6 @@ class Connection(Closing):
         """Answer from what ``lookup`` found."""
         if failure is not None:
             logger.error("%r failed", lookup, exc_info=failure)
-        if self.state != ANSWERING:
-            return
         router = self._shared.router
         found: Response | Call | None
         try:
@@ -297,6 +295,8 @@ class Connection(Closing):
             found = lookup.answer()
         except HTTPError as error:
             found = router.error_response(error)
+        if self.state != ANSWERING:
+            return  # but others are answered from what was found
         answer = router.first_answer(self._request, candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)

@@ -216,12 +216,7 @@ class Sending(Served):
             elif error is not None:
                 self._broken_off(outbox.status, f"a file could not be sent to its end: {error}")
             else:
-                if not self._write_paused:  # or the client still has to take the end of the range
-                    self._unsent = 0
-                    self._await_others()
-                outbox.took(file_range)
-                self._flush_on()
-                self._go_on()
+                self._file_given(file_range, outbox)
 
         transport.set_write_buffer_limits(0)
         if HAVE_SENDFILE and transport.get_extra_info("sslcontext") is None:
@@ -230,3 +225,12 @@ class Sending(Served):
             self._file = FileReader(shared.disk, transport, file_range, written, done)
         if not self._write_paused:
             self._file.start()
+
+    def _file_given(self, file_range: FileRange, outbox: Outbox) -> None:
+        """Go on behind a file; the end of it may be with the transport, and still to be taken by the client."""
+        if not self._write_paused:
+            self._unsent = 0
+            self._await_others()
+        outbox.took(file_range)
+        self._flush_on()
+        self._go_on()

@@ -1,7 +1,7 @@
 """Files under a document root, answered on the event loop from one bounded look-up.
 
 Only what is not known, or was not looked at for a second, goes to a thread: a ``Search`` finds the file, or
-that it is unchanged, and the look-up has it again.
+that it is unchanged, and the look-up has it again. Of what is known there is one look at a time.
 """
 
 import os
@@ -83,13 +83,23 @@ class Static:
         if "%" in request.raw_path and _has_encoded_slash(request.raw_path):
             entry = _NEVER_SERVED
         now = self._clock()
-        if entry is None or entry.fresh_until <= now:
-            return Search(self, request, path_info, entry, now)
+        if entry is None:
+            return Search(self, request, path_info, None, now)
+        if entry.fresh_until <= now:
+            return self._search_anew(request, path_info, entry, now)
         if isinstance(entry, Refused):
             if any(other.fresh_until <= now for other in self._stand_ins(entry, path_info)):
-                return Search(self, request, path_info, entry, now)
+                return self._search_anew(request, path_info, entry, now)
             return self.answer(entry, request, path_info)
         return entry.answer(request)
+
+    def _search_anew(self, request: Request, path_info: str, entry: Entry, now: float) -> "Search":
+        """Have another look at what is known; whoever asks meanwhile is answered with that: one look for a crowd."""
+        entry.fresh_until = max(entry.fresh_until, now + TRUST)
+        if isinstance(entry, Refused):
+            for other in self._stand_ins(entry, path_info):
+                other.fresh_until = max(other.fresh_until, now + TRUST)
+        return Search(self, request, path_info, entry, now)
 
     def answer(self, entry: Entry, request: Request, path_info: str) -> Response | None:
         """Answer with what was found, fresh or not; None declines. Raises HTTPError."""
