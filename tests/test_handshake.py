@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from aiowsgi.config import Tls
+from aiowsgi.config import Timeouts, Tls
 from aiowsgi.http.states import State
 from aiowsgi.server import handshake
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.doors import Doors
+from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.handshake import Turns
 from aiowsgi.server.shared import Served
 from aiowsgi.server.tls import MOST_ROOM, RECORD, ROOM, TURN
@@ -178,6 +179,12 @@ class SecureClient:
                 await self.turns(lambda: self.protocol not in self.shared.connections)
                 return
 
+    def received_handshake(self) -> None:
+        """Take the last that the server says in it; the client's end of it is not sent yet."""
+        self.incoming.write(self.wire.taken)
+        self.wire.taken = b""
+        self.secure.do_handshake()
+
     def hello(self) -> bytes:
         with pytest.raises(ssl.SSLWantReadError):
             self.secure.do_handshake()
@@ -221,9 +228,7 @@ async def test_what_comes_with_the_end_of_the_handshake_is_read(
         client = connect(server, certificates, authority)
         client.send_raw(client.hello())
         await client.until(lambda: client.wire.taken)
-        client.incoming.write(client.wire.taken)
-        client.wire.taken = b""
-        client.secure.do_handshake()
+        client.received_handshake()
         content = bytes(100_000)
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(content)
         sent = client.secure.write(head)
@@ -248,6 +253,46 @@ async def test_a_drained_worker_waits_for_a_handshake_no_longer_than_for_a_head(
         client.protocol.drain()
         assert not server.shared.drained.is_set()
         server.pass_time(server.shared.deadlines[State.HEAD] + 1)
+        await asyncio.wait_for(server.shared.drained.wait(), WAIT)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_handshake_that_ends_while_draining_leads_to_one_answer(
+    together: bool, authority: Authority, certificates: Certificates
+) -> None:
+    with Server(Applied(echo)) as server:
+        client = connect(server, certificates, authority)
+        hello = client.hello()
+        client.send_raw(hello[:100])
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        client.send_raw(hello[100:])
+        await client.until(lambda: client.wire.taken)
+        client.received_handshake()
+        if together:
+            client.send(get("/"))
+        else:
+            client.send()
+            await client.turns(lambda: client.protocol not in server.shared.connections)
+            client.send(get("/"))
+        await client.until(lambda: client.wire.ended)
+        assert client.received().endswith(b"GET / .")
+        assert b"\r\nConnection: close\r\n" in client.content
+        client.wire.abort()
+        await asyncio.wait_for(server.shared.drained.wait(), WAIT)
+
+
+async def test_whom_a_handshake_leads_to_while_draining_may_not_idle_for_long(
+    authority: Authority, certificates: Certificates
+) -> None:
+    with Server() as server:
+        client = connect(server, certificates, authority)
+        client.send_raw(client.hello())
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        await client.until(lambda: client.wire.taken)
+        client.received_handshake()
+        client.send()
+        await client.turns(lambda: client.protocol not in server.shared.connections)
+        server.pass_time(GRACE)
         await asyncio.wait_for(server.shared.drained.wait(), WAIT)
 
 

@@ -407,3 +407,32 @@ def test_what_is_being_answered_is_answered_at_the_end(loop: str, authority: Aut
         assert idle.tls.told
         gate.set()
         assert peer.answer().fields["connection"] == "close"
+
+
+def test_a_handshake_that_has_begun_is_not_lost_at_the_end(
+    loop: str, authority: Authority, pair: Pair
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = authority.trusted().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    with (
+        serving(echo, loop=loop, **pair.settings()) as server,
+        Peer(server.server_address) as peer,
+    ):
+        peer.send(hello[:100])
+        with connect(server, authority) as idle:
+            server._worker.stop()
+            assert idle.rest() == b""
+        peer.send(hello[100:])
+        said = False
+        while not said:
+            incoming.write(peer.socket.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+                said = True
+        client.write(get("/"))
+        peer.send(outgoing.read())
+        incoming.write(peer.rest())
+        assert client.read(65536).endswith(b"GET / .")

@@ -192,9 +192,7 @@ class Handshake(Served):
         connection = secured.connect(secured.environ.of(secure), client=self._client)
         transport.carry(connection)
         self._leave()
-        if secured.shared.draining:
-            connection.drain()
-        elif not self._raw.is_closing():
+        if not self._raw.is_closing():
             self._raw.resume_reading()
             transport.data_received(early)
 
