@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from aiowsgi.process import places
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
@@ -140,6 +141,16 @@ def serve_with_token(report: Report, life: int | None) -> None:
     drain(report, life)
 
 
+def fail_slowly(report: Report, life: int | None) -> None:
+    """Serve where there is a token, else fail to start at a SIGUSR2."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    if not take_token():
+        say(f"loading {os.getpid()}")
+        signal.sigwait([signal.SIGUSR2])
+        raise ValueError("the application is broken now")
+    drain(report, life)
+
+
 def load_slowly(report: Report, life: int | None) -> None:
     """Become ready at once where there is a token, else at a SIGUSR2."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
@@ -187,6 +198,7 @@ WORKS: dict[str, Work] = {
     "wish": wish,
     "wish_in_vain": wish_in_vain,
     "serve_with_token": serve_with_token,
+    "fail_slowly": fail_slowly,
     "load_slowly": load_slowly,
     "load_through_sigterm": load_through_sigterm,
     "break_later": break_later,
@@ -263,6 +275,9 @@ def main() -> int:
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("workers", type=int)
     parser.add_argument("--graceful", type=float, default=60.0)
+    parser.add_argument(
+        "--pause", type=float, help="seconds, for all pauses between failures and the next start"
+    )
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--control")
@@ -272,6 +287,8 @@ def main() -> int:
     parser.add_argument("--helper", choices=WORKS)
     parser.add_argument("--successor", choices=WORKS)
     arguments = parser.parse_args()
+    if arguments.pause is not None:
+        places.FIRST_PAUSE = places.LONGEST_PAUSE = arguments.pause
     os.write(TOKEN_END, b"." * arguments.tokens)
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
     before = descriptors(), handlers()

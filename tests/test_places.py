@@ -36,6 +36,13 @@ def begun(program: Program, count: int) -> list[int]:
     return pids
 
 
+def until_ended(pid: int) -> None:
+    """Wait until a worker has been reaped."""
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+
+
 def test_a_worker_that_asks_for_it_is_replaced_and_stops_when_the_next_one_is_ready(supervise: Start) -> None:
     program = supervise("wish", "1")
     [first] = begun(program, 1)
@@ -130,6 +137,52 @@ def test_a_reload_that_fails_is_given_up_and_all_serve_on(supervise: Start) -> N
     assert program.status() == 0
 
 
+def test_a_reload_whose_new_workers_die_soon_is_given_up_and_the_others_serve_on(supervise: Start) -> None:
+    program = supervise("load_slowly", "2", "--tokens", "2")
+    before = begun(program, 2)
+    program.send(signal.SIGHUP)
+    third = pid_in(program.out.until("loading"))
+    os.kill(third, signal.SIGUSR2)
+    assert program.out.until("") == f"serving {third}"
+    said = {name: int(pid) for name, pid in (program.out.until("").split() for _ in range(2))}
+    fourth = said["loading"]
+    os.kill(third, signal.SIGKILL)
+    program.err.until(rf"ERROR worker {third} was ended by .*; the next one starts in 0\.1 s")
+    assert program.err.until("") == "ERROR the reload is given up"
+    fifth = pid_in(program.out.until("loading"))
+    os.kill(fifth, signal.SIGUSR2)
+    assert program.out.until("") == f"serving {fifth}"
+    until_ended(fourth)
+    program.send(signal.SIGTERM)
+    [left] = {*before} - {said["drained"]}
+    assert {*program.out.rest()} == {f"drained {left}", f"drained {fifth}"}
+
+
+def test_a_reload_has_not_succeeded_where_no_worker_could_start(supervise: Start) -> None:
+    program = supervise("fail_slowly", "1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGHUP)
+    second = pid_in(program.out.until("loading"))
+    os.kill(first, signal.SIGKILL)
+    program.err.until(rf"ERROR worker {first} was ended by .*; the next one is starting already")
+    os.kill(second, signal.SIGUSR2)
+    program.err.until(rf"ERROR worker {second} exited with status 2; the next one starts in 0\.1 s")
+    assert program.err.until("reload") == "ERROR the reload is given up"
+
+
+def test_a_reload_starts_at_once_what_waits_for_its_pause_to_end(supervise: Start) -> None:
+    program = supervise("drain", "2", "--pause", "3600")
+    first, _ = begun(program, 2)
+    os.kill(first, signal.SIGKILL)
+    program.err.until("the next one starts in 3600 s")
+    program.send(signal.SIGHUP)
+    for _ in range(2):
+        program.err.until(r"INFO worker \d+ is ready")
+    assert program.err.until("") == "INFO reloaded"
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
+
+
 def test_a_reload_during_a_reload_begins_again_once(supervise: Start) -> None:
     program = supervise("load_slowly", "1")
     begun(program, 1)
@@ -155,9 +208,7 @@ def test_who_becomes_ready_when_all_stop_takes_over_from_nobody(supervise: Start
     second = pid_in(program.out.until("loading"))
     program.send(signal.SIGTERM)
     assert program.out.until("") == f"drained {first}"
-    with suppress(ProcessLookupError):  # when it has been reaped
-        while True:
-            os.kill(first, 0)
+    until_ended(first)
     os.kill(second, signal.SIGUSR2)
     assert program.out.rest() == [f"serving {second}", f"drained {second}"]
     assert program.status() == 0

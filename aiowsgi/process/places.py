@@ -30,6 +30,11 @@ class _Place:
     due: float = -math.inf  # when to start the next one; infinity if that is not to be
     pause: float = 0.0  # seconds; how long it was waited before the last start
 
+    @property
+    def generation(self) -> int:
+        """What serves in it has loaded this; -1 if nothing does."""
+        return self.current.generation if self.current is not None else -1
+
 
 class Places:
     """N places, each with a worker process that serves.
@@ -41,7 +46,8 @@ class Places:
     - A next process that fails leaves the current one serving. Another try follows by itself where no person has
       asked for this one, after pauses that grow.
     - A reload replaces the processes of one place after the other, so that there is one more than N of those that
-      are not about to end. The first that fails ends it.
+      are not about to end. It has succeeded when each place has a process that serves and has loaded everything
+      since; the first of these that fails, or dies soon, ends it.
     - Every process is in ``children`` until it has been reaped, and has a deadline once it was asked to stop.
     """
 
@@ -86,11 +92,11 @@ class Places:
         """
         self._generation += 1
         self._reloads.append(done)
-        for place in self._places if hurry else ():
-            if place.next is not None:
-                place.next.stop(self._graceful)
-                place.next = None
-            if place.current is None:
+        for place in self._places:
+            place.pause = 0.0  # how the code before it has fared says nothing of this one
+            if hurry:
+                self._do_without_next(place)
+            if place.current is None and place.next is None:
                 place.due = -math.inf
 
     def resize(self, count: int) -> None:
@@ -102,6 +108,11 @@ class Places:
             for child in filter(None, (place.current, place.next)):
                 child.stop(self._graceful)
             place.current = place.next = None
+
+    def _do_without_next(self, place: _Place) -> None:
+        if place.next is not None:
+            place.next.stop(self._graceful)
+            place.next = None
 
     def stop(self) -> None:
         """Ask all processes to stop, and start none any more."""
@@ -135,18 +146,21 @@ class Places:
         return min([*starts, *(child.deadline for child in self.children)], default=math.inf)
 
     def _reload_on(self) -> None:
-        if any(place.next is not None for place in self._places) or self._starting:
+        oldest = min(self._places, key=lambda place: place.generation)
+        if oldest.current is None or any(place.next is not None for place in self._places) or self._starting:
             return
-        stale = [
-            (place.current.generation, number)
-            for number, place in enumerate(self._places)
-            if place.current is not None and place.current.generation < self._generation
-        ]
-        if stale:
-            self._start(self._places[min(stale)[1]])
+        if oldest.generation < self._generation:
+            self._start(oldest)
         else:
             logger.info("reloaded")
             self._end_reload("")
+
+    def _give_up_reload(self, outcome: str) -> None:
+        logger.error("the reload is given up")
+        for place in self._places:
+            if place.current is not None and not place.current.wish:
+                self._do_without_next(place)
+        self._end_reload(outcome)
 
     def _end_reload(self, outcome: str) -> None:
         reloads, self._reloads = self._reloads, []
@@ -211,32 +225,32 @@ class Places:
                 self._lost(place, line, child)
 
     def _lost(self, place: _Place, line: str, child: Child | None = None) -> None:
-        """See to a place whose ``child`` has ended or could not be had: ``line`` says how."""
+        """See to what has lost its ``child``, or could not have one: ``line`` says how."""
         words = child.words if child else ""
         if self._starting and not (child and child.ready):
             self._failed(words or f"aiowsgi: {line}{' before it was ready' if child else ''}")
             return
+        early = child is None or time.monotonic() - child.ready_at < STEADY
         if child is not None and child is place.current:
             place.current = None
         else:
             place.next = None
-        if place.next is not None:
-            logger.error("%s", lines(f"{line}; the next one is starting already", words))
-        elif place.current is None or place.current.wish:
-            self._try_again(place, line, child)
-        else:
-            logger.error("%s", lines(f"{line}; {place.current} serves on", words))
-        failed = child is None or child.generation == self._generation
-        if self._reloads and failed and place.current is not None:
-            logger.error("the reload is given up")
-            self._end_reload(lines(line, words))
+        logger.error("%s", lines(f"{line}; {self._fill(place, early)}", words))
+        if self._reloads and early and (child is None or child.generation == self._generation):
+            self._give_up_reload(lines(line, words))
 
-    def _try_again(self, place: _Place, line: str, child: Child | None) -> None:
-        now = time.monotonic()
-        early = child is None or now - child.ready_at < STEADY
+    def _fill(self, place: _Place, early: bool) -> str:
+        """Have a place that has lost a process filled again, if it has to be; return what becomes of it."""
+        if place.next is not None:
+            return "the next one is starting already"
+        serves = f"{place.current} serves on"
+        if place.current is not None and not place.current.wish:
+            return serves
+        self._try_again(place, early)
+        again = f"the next one starts in {place.pause:g} s"
+        return again if place.current is None else f"{serves}; {again}"
+
+    def _try_again(self, place: _Place, early: bool) -> None:
+        """Have the next one start: at once, or if the one before has ended ``early`` after a pause that grows."""
         place.pause = min(max(FIRST_PAUSE, 2 * place.pause), LONGEST_PAUSE) if early else 0.0
-        place.due = now + place.pause
-        if place.current is not None:
-            line += f"; {place.current} serves on"
-        words = child.words if child else ""
-        logger.error("%s", lines(f"{line}; the next one starts in {place.pause:g} s", words))
+        place.due = time.monotonic() + place.pause
