@@ -3,8 +3,10 @@
 import asyncio
 import os
 import re
+import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -228,6 +230,24 @@ def test_it_stops_and_nothing_is_left(tmp_path: Path) -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in everybody)
         assert not path.exists()
         assert re.findall(r"stopping$", server.log(), re.MULTILINE) == ["stopping"]
+
+
+def test_a_sigterm_to_all_processes_cuts_nobody(tmp_path: Path) -> None:
+    write(tmp_path, slow=1)
+    with RunningServer("app:application", "--preload", cwd=tmp_path) as server:
+        parent = preloader(server)
+        (worker,) = children(parent)
+        with Peer(("127.0.0.1", server.port)) as peer:
+            peer.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.until("^entered$")
+            os.kill(server.pid, signal.SIGTERM)
+            server.until("stopping$")
+            while not select.select([peer.socket], [], [], 0.01)[0]:  # as often as it takes to be heard twice
+                for pid in (parent, worker):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
+            assert peer.answer().status == 200
+        assert server.stop() == 0
 
 
 def test_two_signals_end_all_at_once(tmp_path: Path) -> None:

@@ -117,9 +117,10 @@ class Supervisor:
         """Be the supervisor of a preloader's workers, which has a supervisor above it: that is signalled by people.
 
         It asks on ``line``, where ``answers`` answer. The end of file of ``life`` is its death: ``orphaned`` is called
-        and all drain.
+        and all drain. A SIGTERM that comes twice kills nobody, since whoever sends one to all processes of a service,
+        as systemd does by default, sends one beside the supervisor's: that kills the whole group itself.
         """
-        self._signals = {number: self._signals[number] for number in (signal.SIGCHLD, signal.SIGTERM)}
+        self._signals = {signal.SIGCHLD: self._reap, signal.SIGTERM: self.stop}
         self._above = _Above(Answering(line, Selecting(self._selector), answers), life, orphaned)
         self._selector.register(life, selectors.EVENT_READ, self._lose_above)
 
