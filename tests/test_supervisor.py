@@ -177,6 +177,18 @@ def test_kills_a_worker_that_does_not_stop_in_time(supervise: Start) -> None:
     assert program.status() == 0
 
 
+def test_a_time_longer_than_the_system_can_wait_is_waited_for(supervise: Start) -> None:
+    program = supervise("drain", "1", "--graceful", "3e6", "--delay", "3e6")
+    program.out.until("started")
+    program.send(signal.SIGTERM)
+    assert program.err.until("stopping") == "INFO stopping in 3e+06 s"
+    program.send(signal.SIGHUP)  # it is heard, so the loop goes on
+    program.send(signal.SIGTERM)
+    assert program.err.until("") == "INFO stopping"
+    assert program.out.rest()[-1].startswith("drained")
+    assert program.status() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_kills_at_once_when_asked_twice(supervise: Start, number: signal.Signals) -> None:
     program = supervise("cling", "2", "--graceful", "3600")

@@ -30,6 +30,9 @@ from aiowsgi.process.upgrade import Upgrade
 from aiowsgi.server.answering import Answer, Answering
 from aiowsgi.server.listeners import Listener, address_of, close_listeners, leave_listeners
 
+# Seconds until the loop looks at its clock again where nothing happens: epoll has no number for more than 24 days.
+LONGEST_WAIT = 3600.0
+
 logger = logging.getLogger("aiowsgi.supervisor")
 
 
@@ -183,7 +186,7 @@ class Supervisor:
         due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._drains_at, look)
         if self._control is not None:
             due = min(due, self._control.due())
-        return None if due == math.inf else max(0.0, due - time.monotonic())
+        return None if due == math.inf else min(max(0.0, due - time.monotonic()), LONGEST_WAIT)
 
     # What signals and commands ask for.
 
