@@ -166,6 +166,17 @@ def load_through_sigterm(report: Report, life: int | None) -> None:
     load_slowly(report, life)
 
 
+def take_over(report: Report, life: int | None) -> None:
+    """Become ready at a SIGUSR2, say so behind it, and serve until the supervisor is gone."""
+    assert life is not None
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    say(f"loading {os.getpid()}")
+    signal.sigwait([signal.SIGUSR2])
+    report.ready()
+    say(f"ready {os.getpid()}")
+    assert os.read(life, 1) == b""
+
+
 def break_later(report: Report, life: int | None) -> None:
     """Serve, and end by an exception when asked to stop."""
     drain(report, life)
@@ -201,6 +212,7 @@ WORKS: dict[str, Work] = {
     "fail_slowly": fail_slowly,
     "load_slowly": load_slowly,
     "load_through_sigterm": load_through_sigterm,
+    "take_over": take_over,
     "break_later": break_later,
     "help": help,
     "help_badly": help_badly,

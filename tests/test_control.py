@@ -174,6 +174,22 @@ def test_one_that_leaves_before_its_answer_disturbs_nobody(start: Start, tmp_pat
     supervised.stop()
 
 
+def test_who_comes_in_the_very_moment_of_an_upgrade_disturbs_nobody(start: Start, tmp_path: Path) -> None:
+    supervised = Supervised(start, tmp_path, "drain", "1", "--successor", "take_over")
+    program = supervised.program
+    program.send(signal.SIGUSR2)
+    new = int(program.out.until("loading").split()[1])
+    program.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, program.pid, os.WSTOPPED)
+    os.kill(new, signal.SIGUSR2)
+    program.out.until(f"ready {new}")
+    with supervised.connect():  # what it finds when it goes on is this, behind the report of the new server
+        program.send(signal.SIGCONT)
+        assert program.err.until("upgraded") == f"INFO upgraded: process {new} serves, and this one ends"
+    assert program.out.until("drained")
+    assert program.status() == 0
+
+
 def test_those_who_wait_for_the_end_are_told_of_it_and_those_for_a_reload_that_it_will_not_end(
     start: Start, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from aiowsgi.server.listeners import Listener, close_listeners, leave_listeners
 MOST = 32  # clients at a time
 LONGEST = 4096  # bytes of a command
 PATIENCE = 5.0  # seconds for a client to send its command, and for one to take the answer
-PAUSE = 1.0  # seconds until it is tried again to accept, where no descriptor is left
+PAUSE = 1.0  # seconds until it is tried again to accept, where that has failed
 
 Reply = Callable[[dict[str, object]], None]  # called once, with the answer, at once or later
 Do = Callable[[dict[str, object], Reply], None]  # what a command asks for
@@ -56,7 +56,10 @@ class Control:
     """
 
     def __init__(self, listener: Listener, selector: selectors.BaseSelector, do: Do) -> None:
-        """Accept on ``listener``, unless it is still another process's: then from ``open`` on."""
+        """Accept on ``listener``, unless it is still another process's: then from ``open`` on.
+
+        The keys of ``selector`` have functions as their data, to be called while they are registered.
+        """
         self._listener = listener
         self._selector = selector
         self._do = do
@@ -115,7 +118,7 @@ class Control:
             sock, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):
             return
-        except OSError:  # there is no descriptor; the listener would be reported again and again
+        except OSError:  # no descriptor or memory is left; the listener would be reported again and again
             self._selector.unregister(self._listener)
             self._accepts_at = time.monotonic() + PAUSE
             return
@@ -127,8 +130,6 @@ class Control:
         self._selector.register(sock, selectors.EVENT_READ, partial(self._receive, client))
 
     def _receive(self, client: _Client) -> None:
-        if client not in self._clients:  # it had to go in this very turn of the loop
-            return
         try:
             data = client.sock.recv(LONGEST)
         except BlockingIOError:
@@ -162,8 +163,6 @@ class Control:
         self._selector.register(client.sock, selectors.EVENT_WRITE, partial(self._send, client))
 
     def _send(self, client: _Client) -> None:
-        if client not in self._clients:
-            return
         try:
             client.data = client.data[client.sock.send(client.data) :]
         except BlockingIOError:

@@ -127,8 +127,6 @@ class Questions:
         return True
 
     def _hear(self, child: Child) -> None:
-        if child.line.fileno() < 0:  # it was reaped in this very turn of the loop
-            return
         try:
             data = child.line.recv(65536)
         except BlockingIOError:

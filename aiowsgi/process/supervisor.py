@@ -153,7 +153,9 @@ class Supervisor:
         self._places.act()
         while self._places.children or self._upgrade.child or self._phase < _Phase.DRAINING:
             for key, _ in self._selector.select(self._seconds_until_due()):
-                key.data()
+                # One before it may have let go of it, or closed it, in this very turn.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             if self._drains_at <= time.monotonic():
                 self._stop()
             self._places.act()
