@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,8 +13,8 @@ import pytest
 
 from tests.contained import UNSHARE, ContainedServer, contained, first_process
 from tests.programs import Start, starting
-from tests.server import PATIENCE, ROOT
-from tests.thread_server import Peer
+from tests.server import PATIENCE, ROOT, RunningServer
+from tests.thread_server import Peer, get
 
 pytestmark = contained
 
@@ -23,6 +24,9 @@ import os, subprocess
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/orphan":  # it lives until somebody has written to the pipe
         subprocess.run(["sh", "-c", "cat pipe > /dev/null &"], check=True)
+    if environ["PATH_INFO"] == "/pipe":
+        print("entered", flush=True)
+        open("pipe").read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d %d" % (os.getpid(), len(environ["wsgi.input"].read()))]
 """
@@ -142,3 +146,23 @@ def test_without_a_folder_for_temporary_files_long_uploads_are_refused_and_a_lin
             other.send(post(200_000))
             assert other.answer().status == 200
         server.until(r"POST /upload: .*No usable temporary directory")
+
+
+def test_a_stop_cuts_nobody_where_a_socket_file_cannot_be_removed(project: Path) -> None:
+    folder = project / "mounted"
+    folder.mkdir()
+    mounted = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
+    options = ("app", "--bind", "127.0.0.1:0", "--bind", f"unix:{folder}/socket")
+    with (
+        RunningServer(*options, cwd=project, launcher=mounted) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        peer.send(get("/pipe"))
+        server.until("^entered$")
+        inside = ("nsenter", "--mount", "--target", str(server.pid))
+        subprocess.run([*inside, "mount", "-o", "remount,ro", str(folder)], check=True)
+        os.kill(server.pid, signal.SIGTERM)
+        server.until("socket file .*/mounted/socket cannot be removed: Read-only file system$")
+        server.until("stopping$")
+        (project / "pipe").write_text("go on")
+        assert peer.answer().status == 200

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiowsgi.server.listeners import Listener, ListenError, address_of, close_listeners, open_listeners
+from tests.users import another_user
 
 
 def has_ipv6() -> bool:
@@ -263,6 +265,20 @@ def test_the_socket_of_a_newer_server_is_not_removed(tmp_path: Path) -> None:
 def test_a_socket_file_that_somebody_else_has_removed_is_no_error(tmp_path: Path) -> None:
     with listening(f"unix:{tmp_path}/socket"):
         (tmp_path / "socket").unlink()
+
+
+def test_a_socket_file_that_cannot_be_removed_stays_and_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # one that another user gets to
+        listeners = open_listeners([f"unix:{folder}/first", f"unix:{folder}/second"])
+        os.chmod(folder, 0o555)
+        with another_user():
+            close_listeners(listeners)
+        assert sorted(os.listdir(folder)) == ["first", "second"]
+        os.chmod(folder, 0o755)
+    assert [listener.fileno() for listener in listeners] == [-1, -1]
+    assert caplog.messages == [
+        f"socket file {folder}/{name} cannot be removed: Permission denied" for name in ("first", "second")
+    ]
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ the port after the server has gone.
 """
 
 import errno
+import logging
 import os
 import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
+
+logger = logging.getLogger("aiowsgi.listeners")
 
 BACKLOG = 2048  # connections that wait until a worker accepts; the kernel cuts it to its own somaxconn
 
@@ -102,14 +105,20 @@ def open_private(path: str, given: list[Listener]) -> Listener:
 
 
 def close_listeners(listeners: Iterable[socket.socket]) -> None:
-    """Close the sockets and remove their files; those that are closed already are passed over."""
+    """Close the sockets and remove their files; those that are closed already are passed over.
+
+    A file that cannot be removed stays, with a line in the log: the next server takes it over.
+    """
     for listener in listeners:
         if listener.fileno() == -1:
             continue
         if isinstance(listener, Listener) and listener.file is not None and listener.removes:
             path = listener.getsockname()
-            if _file_at(path) == listener.file:
-                os.unlink(path)
+            try:
+                if _file_at(path) == listener.file:
+                    os.unlink(path)
+            except OSError as error:  # the folder is not this user's any more, or read-only by now
+                logger.warning("socket file %s cannot be removed: %s", path, error.strerror)
         listener.close()
 
 
