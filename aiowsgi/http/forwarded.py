@@ -73,11 +73,11 @@ class _Nodes(Memo[str, tuple[str, str, bool] | None]):
             return None
         if port and int(port) > 65535:
             return None
-        name = _canonical(address)
+        name = canonical(address)
         return name, port or "", self._trusts(name)
 
 
-def _canonical(address: object) -> str:
+def canonical(address: object) -> str:
     """Return the address as text, an IPv4 one that is written as an IPv6 one (RFC 4291 section 2.5.5.2) as such."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from aiowsgi.http.forwarded import canonical
+
 # Section 2.1: the longest line, with its CRLF.
 LONGEST_V1 = 107
 # Bytes of a version 2 header and all that it carries beside the addresses. Its length field would let it have 65,551;
@@ -74,7 +76,7 @@ def _read_v1(data: bytes) -> Header | None:
         raise NotProxyProtocol("an address is malformed") from None
     if max(int(match[4]), int(match[5])) > 65535:
         raise NotProxyProtocol("a port is out of range")
-    return Header((_name(source), match[4].decode()), size)
+    return Header((canonical(source), match[4].decode()), size)
 
 
 def _read_v2(data: bytes) -> Header | None:
@@ -98,10 +100,5 @@ def _read_v2(data: bytes) -> Header | None:
     if family == _TCP4:
         return Header((str(IPv4Address(data[16:20])), str(int.from_bytes(data[24:26], "big"))), size)
     if family == _TCP6:
-        return Header((_name(IPv6Address(data[16:32])), str(int.from_bytes(data[48:50], "big"))), size)
+        return Header((canonical(IPv6Address(data[16:32])), str(int.from_bytes(data[48:50], "big"))), size)
     return Header(("", ""), size)
-
-
-def _name(address: IPv4Address | IPv6Address) -> str:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)

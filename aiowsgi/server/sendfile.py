@@ -129,7 +129,10 @@ class FileReader(Job, Delivery):
         progress: Callable[[int], None],
         done: Done,
     ) -> None:
-        """``progress`` is told the bytes that the transport took; ``done`` is called once, unless it is cancelled."""
+        """``progress`` is told the bytes that the transport was given, and ``done`` is called with the last of them.
+
+        The client has not taken these then. It is called once, unless this is cancelled.
+        """
         self._pool = pool
         self._transport = transport
         self._range: FileRange | None = file_range
@@ -166,10 +169,8 @@ class FileReader(Job, Delivery):
         if source is None:
             return
         if self._error is not None:
-            error, self._error = (
-                self._error,
-                None,
-            )  # its traceback knows this reader: no circle is left behind
+            # Its traceback knows this very reader: no circle is left behind.
+            error, self._error = self._error, None
             self._done(error)
             return
         self._data = b""

@@ -16,13 +16,12 @@ from aiowsgi.site.errorpages import ErrorPages
 from aiowsgi.site.refresh import PREFIX, Refresh
 from aiowsgi.site.router import Answer, Candidate, Lookup, Mount, Router
 from aiowsgi.wsgi.application import Call, ExcInfo
+from aiowsgi.wsgi.compression import AS_IT_IS
 from aiowsgi.wsgi.rewriting import MakeCall
 
 _SHOWN = ("document", "iframe", "frame")
 _HTML = "text/html"
 _VALIDATORS = ("etag", "last-modified", "cache-control", "expires", "accept-ranges")
-# It is not what the tag can be put behind; its very bytes were summed up (RFC 9530, and before).
-_AS_IT_IS = ("content-encoding", "content-range", "content-digest", "repr-digest", "digest", "content-md5")
 
 
 def shows_a_page(request: Request) -> bool:
@@ -161,7 +160,7 @@ def _is_page(status: int, fields: Iterable[Field]) -> bool:
     """Tell whether there is content that a browser shows, and that the tag can stand behind."""
     named = {name.lower(): value for name, value in fields}
     shown = 200 <= status < 300 or status >= 400
-    if not shown or status in (204, 205, 206) or not named.keys().isdisjoint(_AS_IT_IS):
+    if not shown or status in (204, 205, 206) or not named.keys().isdisjoint(AS_IT_IS):
         return False
     kind = named.get("content-type", "").lower()
     return kind.startswith(_HTML) and "utf-16" not in kind

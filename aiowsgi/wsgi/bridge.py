@@ -15,7 +15,7 @@ from aiowsgi.wsgi.spool import Spool
 logger = logging.getLogger("aiowsgi.bridge")
 
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
-_OVERHEAD = 64
+OVERHEAD = 64
 
 # Seconds that a thread waits for a client to take some of a full memory, before it goes on into a file. One that takes
 # most of it sooner reads a hundred megabytes a second, and a file would cost twice what its answer does. It is not
@@ -58,7 +58,7 @@ class Inbox:
         """Take a piece of the content. On the loop."""
         self._pieces.append(piece)
         self.size += len(piece)
-        self.held += len(piece) + _OVERHEAD
+        self.held += len(piece) + OVERHEAD
 
     def spill(self) -> None:
         """Move what is in memory to the temporary file. In a pool thread; raises OSError (a full disk)."""
@@ -169,7 +169,7 @@ class Outbox(Delivery):
             self._send_far_behind(data)
         else:
             self.pieces.append(data)
-            self._sent += len(data) + _OVERHEAD
+            self._sent += len(data) + OVERHEAD
         if not self._told:
             self._tell()
 
@@ -179,7 +179,7 @@ class Outbox(Delivery):
             self.send(size_line + data + b"\r\n")
             return
         self.pieces.extend((size_line, data, b"\r\n"))
-        self._sent += len(size_line) + len(data) + 2 + 3 * _OVERHEAD
+        self._sent += len(size_line) + len(data) + 2 + 3 * OVERHEAD
         if not self._told:
             self._tell()
 
@@ -225,7 +225,7 @@ class Outbox(Delivery):
                     # The disk has no room. If the thread waited here, all of it would stay in memory, too.
                     piece = bytes(view[start:])
                 self.pieces.append(piece)
-                self._sent += len(piece) + _OVERHEAD
+                self._sent += len(piece) + OVERHEAD
             start += len(piece)
             if not self._told:
                 self._tell()
@@ -234,7 +234,7 @@ class Outbox(Delivery):
         if not self._go_on_disk(data):
             self._wait_for_room()
             self.pieces.append(data)
-            self._sent += len(data) + _OVERHEAD
+            self._sent += len(data) + OVERHEAD
 
     def _is_far_behind(self) -> bool:
         return self._sent - self._taken > self._memory
@@ -328,7 +328,7 @@ class Outbox(Delivery):
             self._ranges_taken += 1
             self._taken += piece.count
         else:
-            self._taken += len(piece) + _OVERHEAD
+            self._taken += len(piece) + OVERHEAD
         room = self._room
         # At an eighth of it, so that the thread does not wake up for each piece; the socket holds more than that.
         if room is not None and self._sent - self._taken <= self._memory // 8:

@@ -135,7 +135,7 @@ def _zstd() -> Coding | None:
 
 
 # It has a coding already; it is a part of something; its very bytes were summed up (RFC 9530, and before).
-_AS_IT_IS = frozenset(
+AS_IT_IS = frozenset(
     {"content-encoding", "content-range", "content-digest", "repr-digest", "digest", "content-md5"}
 )
 
@@ -147,7 +147,7 @@ def may_be_coded(fields: list[Field]) -> bool:
         name = field.lower()
         if name == "content-type":
             compressible = is_compressible(value)
-        elif name in _AS_IT_IS or (name == "cache-control" and "no-transform" in tokens(value)):
+        elif name in AS_IT_IS or (name == "cache-control" and "no-transform" in tokens(value)):
             return False
     return compressible
 

@@ -6,11 +6,8 @@ from threading import Event
 from typing import IO, Any, Protocol
 
 from aiowsgi.http.messages import HTTPError
-from aiowsgi.wsgi.bridge import ClientDisconnected
+from aiowsgi.wsgi.bridge import OVERHEAD, ClientDisconnected
 from aiowsgi.wsgi.pool import Delivery, WayBack
-
-# What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
-_OVERHEAD = 64
 
 # Bytes that are read ahead for those who read lines, or a few bytes at a time.
 _BUFFER = 64 * 1024
@@ -72,7 +69,7 @@ class StreamedInbox(RawIOBase, Delivery):
         if piece:
             self._pieces.append(piece)
             self.size += len(piece)
-            self._added += len(piece) + _OVERHEAD
+            self._added += len(piece) + OVERHEAD
             self._wake()
 
     def end(self) -> None:
@@ -151,7 +148,7 @@ class StreamedInbox(RawIOBase, Delivery):
             over = self._over  # looked at before the pieces: the loop sets it behind the last one
             if self._pieces:
                 piece = self._pieces.popleft()
-                self._taken += len(piece) + _OVERHEAD
+                self._taken += len(piece) + OVERHEAD
                 if self.paused and self.has_room:
                     self._tell()
                 return piece
