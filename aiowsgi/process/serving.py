@@ -26,6 +26,7 @@ from aiowsgi.server.listeners import (
     address_of,
     is_local,
 )
+from aiowsgi.server.offspring import Offspring
 from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
 from aiowsgi.site.applications import ApplicationError, describe
@@ -140,6 +141,8 @@ class _Serving:
             if self.preloads and life is not None:
                 self._preload(report, life)
             else:
+                if life is not None:
+                    Offspring(self._opened.listeners).watch()
                 with _logging_in_a_thread():
                     self._serve(self._load(), report, life)
 
@@ -147,6 +150,7 @@ class _Serving:
         router, opened = self._load(), self._opened
 
         def work(report: Report, life: int | None) -> None:
+            Offspring(opened.listeners).watch()
             with _failures(report), _logging_in_a_thread():
                 self._serve(router, report, life)
 
