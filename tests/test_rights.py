@@ -1,12 +1,16 @@
 """Dropping rights: real processes, and what the system says of them."""
 
+import functools
+import operator
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -49,13 +53,19 @@ def project() -> Iterator[Path]:
         yield folder
 
 
+def capabilities(process: Path) -> int:
+    """Return those that a process, or a thread, has by now or can get."""
+    found = re.findall(r"^Cap(?:Inh|Prm|Eff|Amb):\s*(\w+)$", (process / "status").read_text(), re.MULTILINE)
+    assert len(found) == 4
+    return int(functools.reduce(operator.or_, (int(one, 16) for one in found)))
+
+
 def ids(pid: int) -> tuple[set[int], set[int], set[int], int, int]:
     """Return the user ids, group ids, supplementary groups, capabilities and umask of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     users, groups, others = ({int(number) for number in status[name]} for name in ("Uid", "Gid", "Groups"))
-    capabilities = int(status["CapPrm"][0], 16) | int(status["CapEff"][0], 16)
-    return users, groups, others, capabilities, int(status["Umask"][0], 8)
+    return users, groups, others, capabilities(Path(f"/proc/{pid}")), int(status["Umask"][0], 8)
 
 
 def ask(address: tuple[str, int] | str) -> list[str]:
@@ -88,6 +98,28 @@ def test_a_worker_that_takes_the_place_of_another_has_no_more_rights(project: Pa
         os.kill(int(ask(("127.0.0.1", server.port))[0]), signal.SIGKILL)
         server.until("is ready")
         assert ids(int(ask(("127.0.0.1", server.port))[0]))[0] == {NOBODY.pw_uid}
+
+
+@as_root
+@pytest.mark.skipif(which("setpriv") is None, reason="needs a user who is given capabilities")
+@pytest.mark.parametrize("user", ["nobody", str(STRANGER)], ids=["another user", "the same user"])
+@pytest.mark.parametrize("option", ["--preload", "--no-preload"])
+def test_no_capability_is_left_of_those_that_another_user_was_given(
+    option: str, user: str, project: Path
+) -> None:
+    given = "+setuid,+setgid,+kill,+dac_read_search,+dac_override"
+    launcher = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    launcher += [f"--inh-caps={given}", f"--ambient-caps={given}"]
+    arguments = ("app", option, "--user", user, "--group", str(STRANGER + 1))
+    with RunningServer(*arguments, cwd=project, launcher=launcher) as server:
+        worker = ask(("127.0.0.1", server.port))[0]
+        threads = list(Path(f"/proc/{worker}/task").iterdir())
+        assert len(threads) > 1
+        assert {capabilities(thread) for thread in threads} == {0}
+        assert capabilities(Path(f"/proc/{server.pid}")) != 0
+        users, groups = ids(int(worker))[:2]
+        assert users == {NOBODY.pw_uid if user == "nobody" else STRANGER}
+        assert groups == {STRANGER + 1}
 
 
 @as_root

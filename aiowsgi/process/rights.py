@@ -9,6 +9,8 @@ import logging
 import os
 from dataclasses import dataclass
 
+from aiowsgi.process.capabilities import drop_capabilities
+
 try:
     import grp
     import pwd
@@ -34,8 +36,12 @@ class Rights:
     environment: tuple[tuple[str, str], ...]  # variables that go with the user
 
     def take(self) -> None:
-        """Give up all other rights of this process for ever; nothing to do where it has these. Raises RightsError."""
-        if (os.geteuid(), os.getegid()) != (self.user, self.group):
+        """Give up all other rights of this process for ever. Raises RightsError.
+
+        To be called before there is a second thread, for capabilities are a thread's.
+        """
+        own = (os.getuid(), os.geteuid(), os.getgid(), os.getegid())
+        if own != (self.user, self.user, self.group, self.group):
             try:
                 # In this order, for behind the last call none of the others is allowed.
                 os.setgroups(self.groups)
@@ -44,6 +50,13 @@ class Rights:
             except OSError as error:
                 raise RightsError(
                     f"this process may not change to user {self.user} and group {self.group}: {error.strerror}"
+                ) from error
+        if self.user != 0:
+            try:
+                drop_capabilities()
+            except OSError as error:
+                raise RightsError(
+                    f"this process cannot give up its capabilities: {error.strerror}"
                 ) from error
         os.environ.update(self.environment)
         if not os.access(os.__file__, os.R_OK):

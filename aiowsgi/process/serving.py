@@ -138,6 +138,7 @@ class _Serving:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True
         with _failures(report):
+            self._take_rights()
             if self.preloads and life is not None:
                 self._preload(report, life)
             else:
@@ -158,15 +159,15 @@ class _Serving:
         preloader = Preloader(opened.listeners, work, self._workers, grace, opened.access_log)
         preloader.run(report, life, self._board)
 
-    def _load(self) -> Router:
-        """Return what is served, as far as the settings say; from here on this process has the workers' rights.
-
-        Raises RightsError and ApplicationError, HookError among them.
-        """
+    def _take_rights(self) -> None:
+        """From here on this process has the rights of the workers. Raises RightsError."""
         if self._certificates is not None:
             self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
         if self._opened.rights is not None:
             self._opened.rights.take()
+
+    def _load(self) -> Router:
+        """Return what is served, as far as the settings say. Raises ApplicationError, HookError among them."""
         _check_temporary_files()
         find_hook("on_worker_start", self._config.on_worker_start)
         find_hook("on_worker_stop", self._config.on_worker_stop)
