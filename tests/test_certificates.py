@@ -18,6 +18,7 @@ from aiowsgi.server.certificates import CertificateError, Certificates
 from tests.authority import Authority, Pair, openssl
 from tests.secure_client import SecurePeer
 from tests.server import RunningServer
+from tests.test_reload import until_true
 from tests.thread_server import serving
 from tests.wire_client import WAIT, Server, echo
 
@@ -168,8 +169,12 @@ def test_a_reload_reads_what_only_root_may_read(
             os.kill(server.pid, signal.SIGHUP)
             server.until("certificates have changed")
             server.until("reloaded")
-            with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
-                assert peer.certificate() == der(renewed)
+
+            def answers() -> bool:
+                with SecurePeer(("127.0.0.1", server.port), authority.trusted()) as peer:
+                    return peer.certificate() == der(renewed)
+
+            until_true(answers)
 
 
 # What cannot be used.
