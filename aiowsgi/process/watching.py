@@ -32,7 +32,7 @@ _IGNORED = ("__pycache__", "node_modules", "site-packages", "dist-packages", "fl
 
 # Milliseconds: how long nothing more has to change for what has changed to count, how long to wait for that at most,
 # and how often to see whether the supervisor is still there.
-_REST, _LONGEST, _TURN = 50, 1600, 500
+_REST, _LONGEST, _TURN = 50, 1600, 100
 
 
 def roots(config: Config) -> list[str]:
