@@ -52,7 +52,14 @@ class RunningServer:
         path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
         # A server that is killed leaves its control socket behind, and not where those of others are.
         runtime = tempfile.gettempdir()
-        self._environment = {**inherited, "PYTHONPATH": path, "XDG_RUNTIME_DIR": runtime, **variables}
+        self._environment = {
+            **inherited,
+            "PYTHONPATH": path,
+            # Code that is edited within a second and stays as long would be taken for what is compiled already.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "XDG_RUNTIME_DIR": runtime,
+            **variables,
+        }
         self._said = ""
         self._upgrades = self._successor = self._expected = 0
         self._silent = False  # no process of it is left to say anything
