@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from aiowsgi.process import places
+from aiowsgi.process import control, places
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
@@ -293,6 +293,7 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--control")
+    parser.add_argument("--patience", type=float, default=control.PATIENCE)  # with the clients of that socket
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
@@ -302,6 +303,7 @@ def main() -> int:
     if arguments.pause is not None:
         places.FIRST_PAUSE = places.LONGEST_PAUSE = arguments.pause
     os.write(TOKEN_END, b"." * arguments.tokens)
+    control.PATIENCE = arguments.patience
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
     before = descriptors(), handlers()
     supervisor = Supervisor(

@@ -55,5 +55,4 @@ async def test_each_of_three_servers_is_stopped_and_started_and_no_request_fails
                 await instance.start()
             await crowd.more()
         assert crowd.failures == []
-        for instance in instances:
-            await instance.stop()
+        await asyncio.gather(*(instance.stop() for instance in instances))

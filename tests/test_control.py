@@ -27,6 +27,7 @@ class Supervised:
     def __init__(self, start: Start, folder: Path, *arguments: str) -> None:
         self.path = folder / "control"
         self.program: Program = start("-m", "tests.supervised", *arguments, "--control", str(self.path))
+        self.serving = int(self.program.out.until("serving").split()[1])  # the first worker
         self.program.out.until("started")
 
     def connect(self) -> socket.socket:
@@ -52,11 +53,6 @@ class Supervised:
         assert not self.path.exists()
 
 
-def pids(status: object) -> list[int]:
-    assert isinstance(status, dict)
-    return [worker["pid"] for worker in status["workers"]]
-
-
 def answer(sock: socket.socket) -> object:
     with sock.makefile("rb") as file:
         line = file.readline()
@@ -66,6 +62,16 @@ def answer(sock: socket.socket) -> object:
 @pytest.fixture
 def supervised(start: Start, tmp_path: Path) -> Supervised:
     return Supervised(start, tmp_path, "drain", "1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
+    """One for all tests that it has to come through as if nothing had happened."""
+    with starting() as start:
+        supervised = Supervised(start, tmp_path_factory.mktemp("undisturbed"), "drain", "1")
+        yield supervised
+        assert supervised.ask("workers", change=1) == {"workers": 2}
+        supervised.stop()
 
 
 def test_the_socket_is_for_its_user_alone_and_gone_at_the_end(supervised: Supervised) -> None:
@@ -87,10 +93,9 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_is_told_what_is_expected(supervised: Supervised, data: bytes) -> None:
+def test_nonsense_is_told_what_is_expected(undisturbed: Supervised, data: bytes) -> None:
     error = "a command is a line of at most 4096 bytes with an object of JSON"
-    assert supervised.send(data) == {"error": error}
-    supervised.stop()
+    assert undisturbed.send(data) == {"error": error}
 
 
 COMMANDS = {
@@ -102,18 +107,16 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_what_is_no_command_is_told_which_there_are(
-    supervised: Supervised, command: dict[str, object]
+    undisturbed: Supervised, command: dict[str, object]
 ) -> None:
     expected = {"error": "expected one of the commands status, stacks, workers, reload, drain, stop"}
-    assert supervised.send(json.dumps(command).encode() + b"\n") == expected
-    supervised.stop()
+    assert undisturbed.send(json.dumps(command).encode() + b"\n") == expected
 
 
 @pytest.mark.parametrize("change", [None, 0, "+1", 1.5, 101, -101, 10**30, True])
-def test_a_change_that_is_none_changes_nothing(supervised: Supervised, change: object) -> None:
+def test_a_change_that_is_none_changes_nothing(undisturbed: Supervised, change: object) -> None:
     expected = {"error": "expected a change from 1 to 100, or the same below 0"}
-    assert supervised.ask("workers", change=change) == expected
-    supervised.stop()
+    assert undisturbed.ask("workers", change=change) == expected
 
 
 def test_a_thousand_silent_clients_and_half_a_command_keep_nobody_from_being_heard(
@@ -133,7 +136,8 @@ def test_a_thousand_silent_clients_and_half_a_command_keep_nobody_from_being_hea
     supervised.stop()
 
 
-def test_a_client_that_is_silent_is_not_waited_for_without_end(supervised: Supervised) -> None:
+def test_a_client_that_is_silent_is_not_waited_for_without_end(start: Start, tmp_path: Path) -> None:
+    supervised = Supervised(start, tmp_path, "drain", "1", "--patience", "0.5")
     with supervised.connect() as sock:
         sock.sendall(b'{"command"')
         assert sock.recv(1) == b""
@@ -194,16 +198,15 @@ def test_those_who_wait_for_the_end_are_told_of_it_and_those_for_a_reload_that_i
     start: Start, tmp_path: Path
 ) -> None:
     supervised = Supervised(start, tmp_path, "load_slowly", "1")
-    [serving] = pids(supervised.ask("status"))
     with supervised.connect() as reloading, supervised.connect() as first, supervised.connect() as second:
         reloading.sendall(b'{"command": "reload"}\n')
         supervised.program.out.until("loading")
-        os.kill(serving, signal.SIGSTOP)  # so that it does not end before all have asked
+        os.kill(supervised.serving, signal.SIGSTOP)  # so that it does not end before all have asked
         first.sendall(b'{"command": "stop"}\n')
         supervised.program.err.until("stopping$")
         second.sendall(b'{"command": "stop"}\n')
         assert supervised.ask("drain") == {"phase": "draining"}
-        os.kill(serving, signal.SIGCONT)
+        os.kill(supervised.serving, signal.SIGCONT)
         stopped = {"stopped": supervised.program.pid}
         assert answer(first) == answer(second) == stopped
         assert answer(reloading) is None

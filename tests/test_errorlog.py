@@ -301,9 +301,8 @@ def end(program: Program) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_worker_serves_on_and_ends_in_time_while_nobody_reads_what_it_says(start: Start, loop: str) -> None:
-    program = start("app", "--loop", loop, "--access-log", "-", "--graceful-timeout", "60")
+def test_a_worker_serves_on_and_ends_in_time_while_nobody_reads_what_it_says(start: Start) -> None:
+    program = start("app", "--access-log", "-", "--graceful-timeout", "60")
     server = address(program)
     long = "/fail?" + "a" * 4000
     with Peer(server) as peer:

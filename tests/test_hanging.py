@@ -142,8 +142,9 @@ def test_past_the_cap_the_worker_is_replaced_while_its_other_requests_go_on(proj
 
 
 def test_where_nobody_can_replace_it_a_worker_goes_on_with_what_it_has(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aiowsgi.server.worker.SWEEP", 0.05)
     gates = {"/first": Gate(), "/second": Gate()}
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -412,7 +412,7 @@ def test_a_line_break_in_a_field_is_500(client: Client) -> None:
 
 def test_slow_readers_hold_no_thread(root: Path, tmp_path: Path) -> None:
     with open(root / "huge", "wb") as file:
-        file.truncate(64 << 20)
+        file.truncate(16 << 20)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [("X-Accel-Redirect", "/p" + environ["PATH_INFO"])])
@@ -428,5 +428,5 @@ def test_slow_readers_hold_no_thread(root: Path, tmp_path: Path) -> None:
             assert quick.get("/a.pdf").content == b"a paper"
         slow[0].reset()
         for peer in slow[1:]:
-            assert len(peer.read(64 << 20)) == 64 << 20
+            assert len(peer.read(16 << 20)) == 16 << 20
             peer.socket.close()

@@ -69,11 +69,12 @@ def check(crowd: Crowd) -> None:
 
 
 async def test_ten_reloads_cost_nobody_a_request_nor_a_moment(tmp_path: Path) -> None:
-    write(tmp_path, seconds=LOADING)
+    write(tmp_path)
     with RunningServer("app:application", "--workers", "2", cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
             await crowd.more()
             for number in range(1, 11):
+                write(tmp_path, seconds=0 if number % 3 else LOADING)
                 os.kill(server.pid, signal.SIGHUP)
                 await until(server, r"\breloaded$", number)
             await crowd.more()

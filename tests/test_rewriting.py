@@ -325,8 +325,11 @@ def test_each_event_comes_when_it_is_given(coding: str) -> None:
         peer.until(b"\r\n0\r\n\r\n")
         peer.send(get("/", "Accept-Encoding: identity"))
         assert peer.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
-        for _ in range(3):
+        for number in range(3):
+            assert peer.read(int(peer.until(b"\r\n"), 16)) == b"data: %d\n\n" % number
+            assert peer.read(2) == b"\r\n"
             go_on.set()
+        assert peer.read(5) == b"0\r\n\r\n"
 
 
 def test_nothing_is_compressed_unless_it_is_asked_for() -> None:
