@@ -310,6 +310,25 @@ async def test_handshakes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == [0, 1, 2]
 
 
+async def test_what_comes_in_one_read_takes_a_turn_for_each_piece(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates, authority: Authority
+) -> None:
+    monkeypatch.setattr(handshake, "SHARE", 0.0)
+    hello = b"\1\1\x86\xa0" + bytes(30_000)  # and some more, which does not come
+    with Server() as server:
+        client = connect(server, certificates, authority)
+        records = b"".join(b"\x16\3\1\0\1" + bytes([byte]) for byte in hello)
+        client.send_raw(records)
+        turns = 0
+        async with asyncio.timeout(WAIT):
+            while not client.wire.reading:
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns >= len(records) // RECORD
+        client.wire.abort()
+        await client.turns(lambda: client.wire.lost)
+
+
 async def test_a_step_that_fails_takes_away_nobodys_turn() -> None:
     loop, failed = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda loop, context: failed.append(context["exception"]))

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from aiowsgi.server.servernames import LONGEST_HELLO, name_in_hello, names_in_certificate
+from aiowsgi.server.servernames import (
+    LONGEST_HELLO,
+    MOST_EXTENSIONS,
+    MOST_RECORDS,
+    name_in_hello,
+    names_in_certificate,
+)
 from tests.authority import Authority
 
 
@@ -32,11 +38,32 @@ def test_a_hello_that_is_not_whole_is_waited_for() -> None:
     assert name_in_hello(whole + b"more") == "example.org"
 
 
-def test_a_hello_may_come_in_many_records() -> None:
+def in_records(message: bytes, size: int) -> bytes:
+    pieces = [message[start : start + size] for start in range(0, len(message), size)]
+    return b"".join(b"\x16\3\1" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+def test_a_hello_may_come_in_several_records() -> None:
     message = hello("example.org")[5:]
-    records = b"".join(b"\x16\3\1\0\1" + bytes([byte]) for byte in message)
+    records = in_records(message, len(message) // 10)
     assert name_in_hello(records) == "example.org"
-    assert name_in_hello(records[:-1]) is None
+    assert {name_in_hello(records[:count]) for count in range(len(records))} == {None}
+
+
+@pytest.mark.parametrize("records", [b"\x16\3\1\0\0" * 3000, in_records(b"\1\0\x3f\xf0" + bytes(2000), 1)])
+def test_in_many_records_no_name_is_looked_for(records: bytes) -> None:
+    assert name_in_hello(records[:40]) is None
+    assert name_in_hello(records[: MOST_RECORDS * 6]) == ""
+    assert name_in_hello(records) == ""
+
+
+@pytest.mark.parametrize(("count", "expected"), [(10, "a"), (MOST_EXTENSIONS, "")])
+def test_behind_many_extensions_no_name_is_looked_for(count: int, expected: str) -> None:
+    name = b"\0\0\0\6\0\4\0\0\1a"
+    extensions = b"\xff\xff\0\0" * count + name
+    body = bytes(2 + 32 + 1) + b"\0\2\x13\1" + b"\1\0" + len(extensions).to_bytes(2, "big") + extensions
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    assert name_in_hello(in_records(message, len(message))) == expected
 
 
 def test_a_hello_without_an_end_is_not_waited_for_for_ever() -> None:

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 
 # A ClientHello is 300 to 1,800 bytes, by the keys and tickets in it; of one that does not end here no name is read.
 LONGEST_HELLO = 16 * 1024
+# Nor of one in so many records: it is parsed again with each piece that comes. Clients send one, or a few.
+MOST_RECORDS = 16
+# Nor behind so many extensions: clients send 10 to 25, and none twice.
+MOST_EXTENSIONS = 100
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1  # RFC 8446 sections 5.1 and 4: the types of a record and of a message
 _SERVER_NAME, _HOST_NAME = 0, 0  # RFC 6066 section 3: the types of an extension and of a name in it
@@ -45,11 +49,15 @@ def name_in_hello(data: bytes) -> str | None:
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and content of each record; of the last one as much as has come."""
-    while len(data) >= 5:
-        size = int.from_bytes(data[3:5], "big")
-        yield data[0], data[5 : 5 + size]
-        data = data[5 + size :]
+    """Yield type and content of each record; of the last one as much as has come. Raises IndexError for too many."""
+    position = 0
+    for _ in range(MOST_RECORDS):
+        if len(data) < position + 5:
+            return
+        end = position + 5 + int.from_bytes(data[position + 3 : position + 5], "big")
+        yield data[position], data[position + 5 : end]
+        position = end
+    raise IndexError("more records than a hello is ever cut into")
 
 
 def _name_of(hello: bytes) -> str:
@@ -57,7 +65,7 @@ def _name_of(hello: bytes) -> str:
     for width in (1, 2, 1):  # session, cipher suites, compressions
         _, rest = _counted(rest, width)
     extensions, _ = _counted(rest, 2)
-    while extensions:
+    for _ in range(MOST_EXTENSIONS):
         kind = int.from_bytes(extensions[:2], "big")
         content, extensions = _counted(extensions[2:], 2)
         if kind == _SERVER_NAME:
