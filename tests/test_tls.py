@@ -196,6 +196,19 @@ def test_a_slow_reader_is_waited_for(loop: str, authority: Authority, pair: Pair
         assert slow.read(len(content)) == content
 
 
+def test_a_client_that_leaves_is_no_line_in_the_log(
+    loop: str, authority: Authority, pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = bytes(4_000_000)
+    with serving(answering(content), loop=loop, **pair.settings()) as server:
+        for _ in range(5):
+            with connect(server, authority, receive_buffer=4096) as peer:
+                peer.send(get("/"))
+                peer.until(b"\r\n\r\n")
+                peer.reset()
+    assert caplog.messages == []
+
+
 # Who comes without TLS, or with what is none.
 
 

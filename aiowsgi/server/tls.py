@@ -248,6 +248,8 @@ class SecureTransport(asyncio.Protocol):
         """Make records of what waits, as many as the socket's transport has room for and this turn has time for."""
         queue, raw, write = self._queue, self._raw, self._secure.write
         while queue and self._left > 0 and (not self._raw_paused or raw.get_write_buffer_size() < ROOM):
+            if raw.is_closing():  # the client is gone, which asyncio would log again with each record
+                return
             data = queue[0]
             sent = write(data[:RECORD])
             raw.write(self._outgoing.read())
