@@ -208,6 +208,20 @@ def test_what_cannot_be_used_is_told(authority: Authority, tmp_path: Path) -> No
     assert "OpenSSL cannot use" in refusal(pair.certificate, pair.key, broken)
 
 
+@pytest.mark.parametrize("label", ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"])
+def test_a_certificate_in_another_form_is_told(label: str, authority: Authority, tmp_path: Path) -> None:
+    pair, other = authority.issue("one", "localhost"), tmp_path / "other"
+    if label == "TRUSTED CERTIFICATE":
+        openssl("x509", "-in", pair.certificate, "-trustout", "-out", other)
+    else:
+        other.write_text(pair.certificate.read_text().replace("CERTIFICATE", label))
+    assert f"-----BEGIN {label}-----" in other.read_text()
+    refused = f"{other}: the names in its first certificate cannot be read"
+    assert refusal(other, pair.key) == refused
+    other.write_bytes(other.read_bytes() + authority.file.read_bytes())  # which is not whose names count
+    assert refusal(other, pair.key) == refused
+
+
 def test_a_server_does_not_start_with_what_it_cannot_use(authority: Authority) -> None:
     pair, other = authority.issue("one", "localhost"), authority.issue("other", "localhost")
     command = [

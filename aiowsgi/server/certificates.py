@@ -151,10 +151,17 @@ def read_contexts(tls: Tls) -> Contexts:
     for certificate, key in tls.certificates:
         context = _context(certificate, key, tls)
         default = default or context
-        for name in names_in_certificate(_pem(certificate, b"CERTIFICATE", "certificate")):
+        for name in _names(certificate):
             named.setdefault(name, context)
     assert default is not None
     return Contexts(default, named)
+
+
+def _names(certificate: str) -> list[str]:
+    try:
+        return names_in_certificate(_pem(certificate, b"CERTIFICATE", "certificate"))
+    except (ValueError, IndexError):
+        raise CertificateError(f"{certificate}: the names in its first certificate cannot be read") from None
 
 
 def _context(certificate: str, key: str, tls: Tls) -> ssl.SSLContext:

@@ -24,7 +24,8 @@ _VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82
 _SUBJECT = 4  # its place, if the version is not counted
 _COMMON_NAME, _SUBJECT_ALT_NAME = bytes.fromhex("550403"), bytes.fromhex("551d11")
 
-_pem_certificate = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+# OpenSSL reads "TRUSTED CERTIFICATE" and "X509 CERTIFICATE", too.
+_pem_certificate = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.+?-----END [A-Z0-9 ]+-----", re.DOTALL)
 
 
 def name_in_hello(data: bytes) -> str | None:
@@ -87,9 +88,11 @@ def names_in_certificate(pem: bytes) -> list[str]:
     """Return the DNS names, in lower case, of the first certificate in ``pem``, which OpenSSL has read without error.
 
     They are those of subjectAltName; where it has none, the common name of its subject, as self-made ones have.
+    Raises ValueError for what OpenSSL reads and this does not.
     """
     found = _pem_certificate.search(pem)
-    assert found is not None
+    if found is None:
+        raise ValueError("no certificate")
     ((_, certificate),) = _elements(ssl.PEM_cert_to_DER_cert(found[0].decode("ascii")))
     (_, contents), *_ = _elements(certificate)
     parts = [part for part in _elements(contents) if part[0] != _VERSION]
