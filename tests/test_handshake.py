@@ -19,7 +19,7 @@ from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.handshake import Turns
 from aiowsgi.server.shared import Served
-from aiowsgi.server.tls import MOST_ROOM, RECORD, ROOM, TURN
+from aiowsgi.server.tls import RECORD, ROOM, TURN
 from aiowsgi.wsgi.environ import server_environ
 from tests.authority import Authority
 from tests.thread_server import get
@@ -412,19 +412,27 @@ async def test_a_quick_client_gets_no_more_than_its_share_of_a_turn(
         await client.turns(lambda: client.wire.lost)
 
 
-async def test_a_client_that_tls_answers_and_that_takes_nothing_is_cut(
-    authority: Authority, certificates: Certificates
+@pytest.mark.parametrize("size", [*range(1, 30), 100, 1000])
+async def test_records_may_come_in_any_pieces(
+    size: int, authority: Authority, certificates: Certificates
 ) -> None:
-    with Server(Applied(answering(bytes(1_000_000)))) as server:
+    with Server(Applied(echo)) as server:
         client = connect(server, certificates, authority)
-        await client.shake_hands()
-        client.wire.blocked = True
-        client.send(get("/"))
-        await client.turns(lambda: client.wire.paused)
-        transport = client.wire.protocol
-        # What TLS says by itself, as to a client that has keys renewed again and again: no client here can ask for it.
-        for _ in range(MOST_ROOM // RECORD + 2):
-            transport._secure.write(bytes(RECORD))
-            transport._flush()
-        assert client.wire.closed
+        client.send_raw(client.hello())
+        await client.until(lambda: client.wire.taken)
+        client.received_handshake()
+        content = bytes(range(200))
+        for piece in (
+            b"POST / HTTP/1.1\r\nHost: a\r\n",
+            b"Content-Length: 200\r\n\r\n",
+            content[:1],
+            content[1:],
+        ):
+            client.secure.write(piece)
+        records = client.outgoing.read()  # the last of the handshake, too
+        for start in range(0, len(records), size):
+            await client.until(lambda: client.wire.reading)
+            client.send_raw(records[start : start + size])
+        await client.until(lambda: client.received().endswith(b"POST / " + content + b"."))
+        client.wire.abort()
         await client.turns(lambda: client.wire.lost)

@@ -3,9 +3,9 @@
 import ssl
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from aiowsgi.process.embedded import WSGIServer
+from aiowsgi.server.tls import MOST_SILENT
 from tests.authority import Authority, Pair, openssl
 from tests.secure_client import SecurePeer
 from tests.server import RunningServer
@@ -309,6 +310,54 @@ def test_sessions_are_resumed(pair: Pair, tmp_path: Path) -> None:
         first = s_client(server, "-ign_eof", "-sess_out", session, say=request)
         assert "Reused, TLSv1.3" not in first
         assert "Reused, TLSv1.3" in s_client(server, "-ign_eof", "-sess_in", session, say=request)
+
+
+def test_who_renews_keys_again_and_again_is_cut(loop: str, authority: Authority, pair: Pair) -> None:
+    with serving(echo, loop=loop, **pair.settings()) as server, connect(server, authority) as other:
+        host, port = server.server_address
+        command = ["openssl", "s_client", "-connect", f"{host}:{port}"]
+        pipe = subprocess.PIPE
+        with (
+            subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client,
+            killed_late(client),
+        ):
+            assert client.stdin is not None
+            for _ in range(MOST_SILENT // 2):
+                client.stdin.write(b"K\n")  # a command: renew them, and have the server do the same
+                assert says(client, b"KEYUPDATE\n")
+            client.stdin.write(get("/"))
+            assert says(client, b"GET / .")
+            with suppress(BrokenPipeError):
+                for _ in range(100 * MOST_SILENT):
+                    client.stdin.write(b"k\n")
+                    if not says(client, b"KEYUPDATE\n"):
+                        break
+                else:
+                    pytest.fail("it was not cut")
+        assert other.get("/").content == b"GET / ."
+
+
+@contextmanager
+def killed_late(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    timer = Timer(WAIT, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        process.kill()
+
+
+def says(process: subprocess.Popen[bytes], end: bytes) -> bool:
+    """Read what ``process`` writes up to ``end``; tell whether it comes before the process ends."""
+    assert process.stdout is not None
+    said = b""
+    while not said.endswith(end):
+        piece = process.stdout.read(1)
+        if not piece:
+            return False
+        said += piece
+    return True
 
 
 # Client certificates.

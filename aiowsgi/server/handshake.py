@@ -193,7 +193,8 @@ class Handshake(Served):
         self._leave()
         if not self._raw.is_closing():
             self._raw.resume_reading()
-            transport.data_received(self._early)
+            # OpenSSL has read no further than it had to: this begins with a record.
+            transport.data_received(self._incoming.read() + self._early)
 
     def _refuse_plain(self) -> None:
         connection = self._secured.refuse_plain(client=self._client)
