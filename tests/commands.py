@@ -71,9 +71,9 @@ def aiowsgi(*arguments: str, cwd: Path = ROOT, **variables: str) -> Ended:
 class OperatedServer(RunningServer):
     """A server with a control socket in its folder."""
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, cwd: Path, **variables: Any) -> None:
         self._folder = cwd
-        super().__init__(*arguments, "--control", "control", cwd=cwd)
+        super().__init__(*arguments, "--control", "control", cwd=cwd, **variables)
 
     @property
     def control(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import OperatedServer
 from tests.contained import ContainedServer, contained
 from tests.crowd import Crowd
 from tests.programs import starting
@@ -120,6 +121,31 @@ def test_the_end_of_the_old_server_is_that_of_the_new_one_while_that_is_not_read
         server.until("^loading$", 2)
         assert server.stop() == 0  # and no process is left
         assert "serves on" not in server.log()
+
+
+def test_a_server_that_is_to_drain_does_so_and_gives_up_its_upgrade(tmp_path: Path) -> None:
+    write(tmp_path)
+    with (
+        Notified(tmp_path / "notify") as notified,
+        OperatedServer(
+            *("app:application", "--health-path", "/health"),
+            cwd=tmp_path,
+            NOTIFY_SOCKET=notified.address,
+        ) as server,
+    ):
+        (tmp_path / "app.py").write_text(HANGING)
+        os.mkfifo(tmp_path / "fifo")
+        begin(server)
+        server.until("^loading$")
+        server.answer("drain")
+        notified.until("STATUS=draining, workers: 1")
+        notified.until("READY=1")  # the upgrade has ended
+        with Peer(("127.0.0.1", server.port)) as peer:
+            assert peer.get("/health").status == 503
+            assert peer.get("/").content.startswith(b"first")
+        assert server.told("stop").status == 0
+        notified.until("STATUS=stopping, workers: 1")
+        assert "upgraded" not in server.log()
 
 
 def test_a_new_server_takes_over_from_an_old_one_that_is_killed_meanwhile(tmp_path: Path) -> None:

@@ -257,9 +257,11 @@ class _Serving:
             self._go_on("serving")
 
     def _go_on(self, doing: str) -> None:
-        if self._doing != "stopping":
+        if self._doing == "stopping":
+            return
+        if self._doing != "draining":
             self._doing = doing
-            self._manager.ready()
+        self._manager.ready()
 
     def reopen(self) -> int | None:
         path, log = self._config.access_log, self._opened.access_log

@@ -235,6 +235,7 @@ class Supervisor:
         if self._phase is _Phase.SERVING:
             self._phase = _Phase.LEAVING
             self._service.leave(stopping=False)
+            self._upgrade.stop()  # or the new server would say that all may come
             logger.info("draining: the health path says so, and all is served until the server is stopped")
 
     def stop(self) -> None:
