@@ -14,6 +14,7 @@ import pytest
 from aiowsgi import RequestEnd, make_server
 from aiowsgi.config import ConfigError
 from aiowsgi.site.hooks import HookError, find_hook
+from tests.commands import aiowsgi
 from tests.programs import Program, Start, starting
 from tests.server import ROOT, RunningServer
 from tests.test_docs import blocks
@@ -45,6 +46,10 @@ def worker_stop():
 
 def request_end(end):
     write(f"{end.status} {end.method} {end.path} {threading.current_thread().name}")
+
+def wait():
+    write("waiting")
+    open("pipe").read()
 
 def fail():
     raise ValueError("as it was asked to")
@@ -142,6 +147,42 @@ def test_a_worker_whose_supervisor_has_died_still_stops_in_order(start: Start, f
     program.err.until("^listening on ")
     program.send(signal.SIGKILL)
     program.out.until(f"^worker_stop {pid} ")
+
+
+WAITING = ("--on-start", "hooks:wait", "--bind", "unix:socket", "--pid-file", "pid", "--control", "control")
+
+
+def test_a_server_that_is_stopped_while_on_start_runs_leaves_nothing(start: Start, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    program = serve(start, folder, *WAITING)
+    program.out.until("^waiting$")
+    files = {"socket", "pid", "control"}
+    assert {path.name for path in folder.iterdir()} >= files
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
+    assert program.err.until("").endswith("stopped before the start")
+    assert program.err.rest() == []
+    assert files.isdisjoint(path.name for path in folder.iterdir())
+
+
+def test_what_is_asked_for_while_on_start_runs_is_done_behind_it(start: Start, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    log = folder / "access"
+    program = serve(start, folder, *WAITING, "--access-log", "access")
+    program.out.until("^waiting$")
+    log.rename(folder / "moved")
+    for number in (signal.SIGUSR1, signal.SIGTTIN, signal.SIGHUP):
+        program.send(number)
+    (folder / "pipe").write_text("go on")
+    program.err.until("reloaded$")
+    with Peer(str(folder / "socket")) as peer:
+        assert peer.get("/").status == 200
+    told = aiowsgi("status", "--json", "--control", str(folder / "control")).answer
+    assert [worker["state"] for worker in told["workers"]].count("serving") == 2
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
+    assert (folder / "moved").read_text() == ""
+    assert log.read_text().count("GET / ") == 1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
+from aiowsgi.process.early import EarlySignals
 from aiowsgi.process.notify import Manager
 from aiowsgi.process.opening import Opened, open_access_log, open_all, raise_file_limit
 from aiowsgi.process.origin import Origin, take_origin
@@ -60,7 +61,7 @@ def run(
     origin = origin or take_origin()
     _begin_logging(config.log_level)
     raise_file_limit()
-    with contextlib.ExitStack() as stack:
+    with EarlySignals() as early, contextlib.ExitStack() as stack:
         try:
             opened = open_all(config, origin, stack)
             call_apart("on_start", config.on_start)
@@ -75,8 +76,10 @@ def run(
             grace = config.timeouts.graceful + (2 * SPARE if serving.preloads else SPARE)
             return Supervisor(
                 *(opened.listeners, serving, config.workers, grace, config.drain_delay, opened.control)
-            ).run()
+            ).run(early.end)
         return _run_alone(serving)
+    logger.info("stopped before the start")
+    return 0
 
 
 def _begin_logging(level: str) -> None:

@@ -134,10 +134,14 @@ class Supervisor:
         if self._phase < _Phase.DRAINING:
             self._stop()
 
-    def run(self) -> int:
-        """Work until asked to stop and return the exit status; in the main thread, and once."""
+    def run(self, early: Callable[[], bytes] = bytes) -> int:
+        """Work until asked to stop and return the exit status; in the main thread, and once.
+
+        ``early`` returns the numbers of signals that have come before those that come now are heard.
+        """
         try:
             with self._queued_signals():
+                os.write(self._queue_end, early())
                 try:
                     self._work()
                 finally:
@@ -169,14 +173,17 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _queued_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, lambda *_: None) for number in self._signals}
+        before = {}
+        # Before the handlers and behind them, or what comes in between would be nobody's.
         wakeup = signal.set_wakeup_fd(self._queue_end)
         try:
+            for number in self._signals:
+                before[number] = signal.signal(number, lambda *_: None)
             yield
         finally:
-            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.set_wakeup_fd(wakeup)
 
     def _act_on_signals(self) -> None:
         for number in os.read(self._queue, 4096):
