@@ -189,7 +189,9 @@ def test_a_reload_during_a_reload_begins_again_once(supervise: Start) -> None:
     program.send(signal.SIGHUP)
     second = pid_in(program.out.until("loading"))
     for _ in range(3):
+        program.err.until("INFO reloading")
         program.send(signal.SIGHUP)
+    program.err.until("INFO reloading")
     os.kill(second, signal.SIGUSR2)
     third = pid_in(program.out.until("loading"))
     os.kill(third, signal.SIGUSR2)
