@@ -148,6 +148,30 @@ def test_a_server_that_is_to_drain_does_so_and_gives_up_its_upgrade(tmp_path: Pa
         assert "upgraded" not in server.log()
 
 
+def test_a_log_file_that_is_moved_during_an_upgrade_is_opened_anew_by_the_new_server_too(
+    tmp_path: Path,
+) -> None:
+    log, moved = tmp_path / "access", tmp_path / "moved"
+    write(tmp_path)
+    with RunningServer("app:application", "--access-log", str(log), cwd=tmp_path) as server:
+        os.mkfifo(tmp_path / "fifo")
+        write(tmp_path, "second")
+        (tmp_path / "app.py").write_text(HANGING + (tmp_path / "app.py").read_text())
+        begin(server)
+        server.until("^loading$")  # the new server has opened the file before
+        log.rename(moved)
+        os.kill(server.pid, signal.SIGUSR1)
+        server.until("the log file is open anew$")
+        (tmp_path / "fifo").write_text("go on")
+        server.follow()
+        server.until("the log file is open anew$", 2)
+        before = moved.read_text()
+        answers(server, "second")
+        server.stop()
+    assert moved.read_text() == before
+    assert len(log.read_text().splitlines()) > 20
+
+
 def test_a_new_server_takes_over_from_an_old_one_that_is_killed_meanwhile(tmp_path: Path) -> None:
     write(tmp_path)
     with RunningServer("app:application", cwd=tmp_path) as server:

@@ -260,6 +260,7 @@ class Supervisor:
             reap_orphans(own if self._helper is None else {*own, self._helper.pid})
 
     def _reopen(self) -> None:
+        self._upgrade.reopen()
         log = self._service.reopen()
         if log is not None:
             asked = [child for child in self._places.children if child.ready]  # who starts has it in its line

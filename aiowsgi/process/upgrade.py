@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import selectors
+import signal
 import time
 from collections.abc import Callable
 
@@ -42,6 +43,8 @@ class Upgrade:
         self._failed = failed
         self._patience_ends = math.inf  # on the monotonic clock
         self._stopping = False
+        self._reopens = False
+        self._successor: int | None = None  # who is ready; its number stays its own, as nobody reaps it here
 
     def begin(self) -> None:
         """Start the new server; there must be none."""
@@ -52,6 +55,7 @@ class Upgrade:
             self._failed()
             return
         self._patience_ends, self._stopping = time.monotonic() + PATIENCE, False
+        self._reopens = False
         self._selector.register(child.pipe, selectors.EVENT_READ, self._hear)
         logger.info("upgrading: process %d starts", child.pid)
 
@@ -60,6 +64,15 @@ class Upgrade:
         if self.child is not None and not self._stopping:
             self._patience_ends, self._stopping = math.inf, True
             self.child.stop(self._graceful)
+
+    def reopen(self) -> None:
+        """Have the new server, if there is one, open its log file anew: it may have opened the one before.
+
+        It hears of it when it is ready. Before that it might die of the signal.
+        """
+        self._reopens = True
+        if self._successor is not None:
+            os.kill(self._successor, signal.SIGUSR1)
 
     def kill(self) -> None:
         if self.child is not None:
@@ -110,6 +123,9 @@ class Upgrade:
             self._unregister()
         if child.ready and not self._stopping:
             self._ready(child.pid)
+            self._successor = child.pid
+            if self._reopens:
+                self.reopen()
             self.close()
 
     def _unregister(self) -> None:
