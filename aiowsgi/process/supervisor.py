@@ -60,12 +60,13 @@ class Supervisor:
     - Nothing is polled: a worker's death is a SIGCHLD, and the clock is asked only for what is due.
     - A supervisor that dies, by SIGKILL even, is noticed by its workers: a pipe that it alone holds ends.
     - As the first process of a container it buries whom others have left behind: nobody else would.
-    - When ``run`` returns or raises, no worker, zombie or socket file is left.
+    - When ``run`` returns or raises, no worker, zombie or socket file is left; but for the workers of a preloader that
+      was killed, who are nobody's children: they finish what they have begun, and end.
     """
 
     def __init__(
         self,
-        listeners: Iterable[socket.socket],
+        listeners: Collection[socket.socket],
         service: Service,
         workers: int,
         graceful: float,
