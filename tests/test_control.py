@@ -148,7 +148,7 @@ def test_one_that_sends_no_more_is_answered_all_the_same(supervised: Supervised)
     with supervised.connect() as sock:
         sock.sendall(b'{"command": "drain"}\n')
         sock.shutdown(socket.SHUT_WR)
-        assert answer(sock) == {"phase": "leaving"}
+        assert answer(sock) == {"phase": "draining"}
     with supervised.connect() as sock:
         sock.sendall(b'{"command": "drain"}')
         sock.shutdown(socket.SHUT_WR)
@@ -205,7 +205,7 @@ def test_those_who_wait_for_the_end_are_told_of_it_and_those_for_a_reload_that_i
         first.sendall(b'{"command": "stop"}\n')
         supervised.program.err.until("stopping$")
         second.sendall(b'{"command": "stop"}\n')
-        assert supervised.ask("drain") == {"phase": "draining"}
+        assert supervised.ask("drain") == {"phase": "stopping"}
         os.kill(supervised.serving, signal.SIGCONT)
         stopped = {"stopped": supervised.program.pid}
         assert answer(first) == answer(second) == stopped

@@ -202,14 +202,14 @@ def test_drain_serves_on_and_says_that_nobody_should_come(project: Path) -> None
         Peer(("127.0.0.1", server.port)) as peer,
     ):
         assert peer.get("/health").status == 200
-        assert server.answer("drain") == {"phase": "leaving"}
+        assert server.answer("drain") == {"phase": "draining"}
         assert peer.get("/health").status == 503
         answer = peer.get("/")
         assert answer.status == 200
         assert "connection" not in answer.fields
         told = server.told("reload")
         assert (told.status, told.line) == (1, "aiowsgi: the server is about to stop")
-        assert server.told("drain").out == "leaving: aiowsgi stop is the next step\n"
+        assert server.told("drain").out == "draining: aiowsgi stop is the next step\n"
         # Everybody has had time to notice, so there is no further delay.
         assert server.told("stop").status == 0
 
@@ -238,6 +238,7 @@ def test_stop_heeds_the_delay_of_sigterm_and_asked_twice_cuts_nobody(project: Pa
         first = Command("stop", "--control", str(server.control))
         server.until("stopping in 3600 s$")
         second = Command("stop", "--control", str(server.control), "--json")
+        assert server.answer("status")["phase"] == "stopping"
         with Peer(("127.0.0.1", server.port)) as peer:
             assert peer.get("/health").status == 503
             peer.send(get("/slow"))
@@ -246,7 +247,7 @@ def test_stop_heeds_the_delay_of_sigterm_and_asked_twice_cuts_nobody(project: Pa
             server.until("stopping$")
             third = Command("stop", "--control", str(server.control))
             server.until_asked(3)
-            assert server.answer("status")["phase"] == "draining"
+            assert server.answer("status")["phase"] == "stopping"
             release(project)
             assert peer.answer().status == 200
         assert [first.ended().status, third.ended().status] == [0, 0]

@@ -118,7 +118,7 @@ class Child:
     @property
     def state(self) -> str:
         if self.stopping:
-            return "draining"
+            return "stopping"
         return "serving" if self.ready else "starting"
 
     @property

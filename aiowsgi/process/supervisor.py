@@ -38,8 +38,8 @@ logger = logging.getLogger("aiowsgi.supervisor")
 
 class _Phase(IntEnum):
     SERVING = 0
-    LEAVING = 1  # it serves, and says that nobody should be sent to it any more
-    DRAINING = 2  # nobody is accepted any more
+    DRAINING = 1  # it serves, and says that nobody should be sent to it any more
+    STOPPING = 2  # nobody is accepted any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Supervisor:
         self._delay = delay
         self._status = 0
         self._phase = _Phase.SERVING
-        self._drains_at = math.inf  # on the monotonic clock
+        self._stops_at = math.inf  # on the monotonic clock
         self._signals: dict[int, Callable[[], object]] = {
             signal.SIGCHLD: self._reap,
             signal.SIGTERM: self._terminate,
@@ -132,7 +132,7 @@ class Supervisor:
         assert self._above is not None
         self._selector.unregister(self._above.life)
         self._above.orphaned()
-        if self._phase < _Phase.DRAINING:
+        if self._phase < _Phase.STOPPING:
             self._stop()
 
     def run(self, early: Callable[[], bytes] = bytes) -> int:
@@ -156,12 +156,12 @@ class Supervisor:
         if self._service.helper is not None:
             self._helper = Helper(self._fork(self._service.helper))
         self._places.act()
-        while self._places.children or self._upgrade.child or self._phase < _Phase.DRAINING:
+        while self._places.children or self._upgrade.child or self._phase < _Phase.STOPPING:
             for key, _ in self._selector.select(self._seconds_until_due()):
                 # One before it may have let go of it, or closed it, in this very turn.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
-            if self._drains_at <= time.monotonic():
+            if self._stops_at <= time.monotonic():
                 self._stop()
             self._places.act()
             self._questions.act()
@@ -193,7 +193,7 @@ class Supervisor:
 
     def _seconds_until_due(self) -> float | None:
         look = self._service.look(self._places)
-        due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._drains_at, look)
+        due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._stops_at, look)
         if self._control is not None:
             due = min(due, self._control.due())
         return None if due == math.inf else min(max(0.0, due - time.monotonic()), LONGEST_WAIT)
@@ -208,7 +208,7 @@ class Supervisor:
     def phase(self) -> str:
         if self._phase is _Phase.SERVING and self._places.starting:
             return "starting"
-        return self._phase.name.lower()
+        return "stopping" if self._stops_at < math.inf else self._phase.name.lower()
 
     @property
     def children(self) -> Collection[Child]:
@@ -241,14 +241,14 @@ class Supervisor:
     def drain(self) -> None:
         """Serve on, and say that nobody should be sent here any more, until asked to stop."""
         if self._phase is _Phase.SERVING:
-            self._phase = _Phase.LEAVING
+            self._phase = _Phase.DRAINING
             self._service.leave(stopping=False)
             self._upgrade.stop()  # or the new server would say that all may come
             logger.info("draining: the health path says so, and all is served until the server is stopped")
 
     def stop(self) -> None:
         """Do what SIGTERM asks for, once."""
-        if self._phase is _Phase.SERVING or (self._phase is _Phase.LEAVING and self._drains_at == math.inf):
+        if self._phase is _Phase.SERVING or (self._phase is _Phase.DRAINING and self._stops_at == math.inf):
             self._terminate()
 
     def _reap(self) -> None:
@@ -291,10 +291,8 @@ class Supervisor:
     def _begin_upgrade(self) -> None:
         if self._upgrade.child is not None:
             logger.warning("no upgrade: one is going on already")
-        elif self._places.starting or self._phase is not _Phase.SERVING:
-            logger.warning(
-                "no upgrade: the server is %s", "starting" if self._places.starting else "stopping"
-            )
+        elif self.phase != "serving":
+            logger.warning("no upgrade: the server is %s", self.phase)
         elif os.getpid() == 1:
             logger.warning(
                 "no upgrade: the first process of a container is its life; start another container"
@@ -305,7 +303,7 @@ class Supervisor:
 
     def _give_way(self, pid: int) -> None:
         """Drain, because another process serves on the same sockets."""
-        self._phase, self._drains_at = _Phase.DRAINING, math.inf
+        self._phase, self._stops_at = _Phase.STOPPING, math.inf
         self._service.upgraded(pid)
         leave_listeners(self._listeners)
         if self._control is not None:
@@ -327,8 +325,8 @@ class Supervisor:
     def _terminate(self) -> None:
         """Stop, but serve on for a while first, so that whoever sends the requests can take note."""
         if self._delay and self._phase is _Phase.SERVING:
-            self._phase = _Phase.LEAVING
-            self._drains_at = time.monotonic() + self._delay
+            self._phase = _Phase.DRAINING
+            self._stops_at = time.monotonic() + self._delay
             self._service.leave(stopping=True)
             self._upgrade.stop()
             logger.info("stopping in %g s", self._delay)
@@ -337,12 +335,12 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Ask all workers to drain; asked a second time, kill them."""
-        self._drains_at = math.inf
-        if self._phase >= _Phase.DRAINING:
+        self._stops_at = math.inf
+        if self._phase >= _Phase.STOPPING:
             self._places.kill()
             self._upgrade.kill()
             return
-        self._phase = _Phase.DRAINING
+        self._phase = _Phase.STOPPING
         self._service.leave(stopping=True)
         close_listeners(self._listeners)  # who comes now is refused as soon as the workers have closed
         self._places.stop()
