@@ -177,6 +177,44 @@ def test_a_pid_file_is_there_while_the_server_is(project: Path) -> None:
     assert not path.exists()
 
 
+def test_a_pid_file_is_written_through_no_link(project: Path) -> None:
+    prey, path = project / "prey", project / "pid"
+    prey.write_text("mine")
+    # Its own number is known to whoever has started it, and easily guessed by others.
+    launcher = ["sh", "-c", 'ln -s prey "pid.$$" && exec "$@"', "sh"]
+    with RunningServer("--pid-file", "pid", cwd=project, launcher=launcher) as server:
+        assert path.read_text() == f"{server.pid}\n"
+        assert not path.is_symlink()
+    assert prey.read_text() == "mine"
+    assert sorted(each.name for each in project.iterdir()) == ["html", "prey"]
+
+
+def test_the_umask_is_that_of_the_pid_file_too(project: Path) -> None:
+    (project / "app.py").write_text("def application(environ, start_response): ...\n")
+    with RunningServer("app", "--umask", "027", "--pid-file", "pid", cwd=project) as server:
+        assert stat.S_IMODE((project / "pid").stat().st_mode) == 0o640
+        os.kill(server.pid, signal.SIGUSR2)
+        server.follow()
+        assert stat.S_IMODE((project / "pid").stat().st_mode) == 0o640
+
+
+def test_a_new_server_that_is_killed_while_it_loads_leaves_no_file(project: Path) -> None:
+    (project / "app.py").write_text("def application(environ, start_response): ...\n")
+    os.mkfifo(project / "pipe")
+    with OperatedServer("app", "--pid-file", "pid", "--bind", "unix:socket", cwd=project) as server:
+        there = {each.name for each in project.iterdir()}
+        (project / "app.py").write_text("print('loading', flush=True)\nopen('pipe').read()\n")
+        os.kill(server.pid, signal.SIGUSR2)
+        new = int(server.until(r"upgrading: process (\d+) starts")[1])
+        server.until("^loading$")
+        os.kill(new, signal.SIGKILL)
+        server.until(rf"process {new} was ended by signal 9")
+        assert {each.name for each in project.iterdir()} == there
+        os.close(
+            os.open(project / "pipe", os.O_RDWR)
+        )  # a worker of it that is left goes on, and sees that it is alone
+
+
 @pytest.mark.parametrize("left", ["", "2147483646\n"], ids=["nothing", "a dead process"])
 def test_a_pid_file_that_was_left_is_replaced(project: Path, left: str) -> None:
     path = project / "pid"

@@ -39,6 +39,8 @@ def open_all(config: Config, origin: Origin, stack: contextlib.ExitStack) -> Ope
     predecessor = origin.predecessor
     if predecessor is not None:
         stack.callback(predecessor.close)
+    if config.umask is not None:
+        os.umask(config.umask)
     pid = None
     if config.pid_file is not None:
         pid = PidFile(config.pid_file, None if predecessor is None else predecessor.pid)
@@ -47,8 +49,6 @@ def open_all(config: Config, origin: Origin, stack: contextlib.ExitStack) -> Ope
             pid.claim()
     certificates = Certificates(config.tls) if config.tls is not None else None
     rights = find_rights(config.user, config.group)
-    if config.umask is not None:
-        os.umask(config.umask)
     listeners = open_listeners(config.bind, None if predecessor is None else predecessor.unclaimed)
     stack.callback(close_listeners, listeners)
     if rights is not None:

@@ -94,14 +94,11 @@ class PidFile:
         """
         self._path = path
         self._pid = os.getpid()
-        # Whoever reads the file finds the one before or this one, and no half of it.
-        self._written = f"{path}.{self._pid}"
         try:
             there = _process_in(path)
             if there is not None and there not in (self._pid, predecessor) and lives(there):
                 raise RuntimeFileError(f"PID file {path} is that of process {there}, which is running")
-            with open(self._written, "w") as file:
-                file.write(f"{self._pid}\n")
+            os.unlink(self._write())  # not to be told of it when another server has given way
         except (OSError, ValueError) as error:
             if isinstance(error, RuntimeFileError):
                 raise
@@ -110,7 +107,8 @@ class PidFile:
 
     def claim(self) -> None:
         try:
-            os.replace(self._written, self._path)
+            # Whoever reads the file finds the one before or this one, and no half of it.
+            os.replace(self._write(), self._path)
         except OSError as error:
             logger.error("PID file %s cannot be written: %s", self._path, error.strerror)
 
@@ -118,8 +116,18 @@ class PidFile:
         with contextlib.suppress(OSError, ValueError):
             if _process_in(self._path) == self._pid:  # and not a newer server's
                 os.unlink(self._path)
-        with contextlib.suppress(OSError):
-            os.unlink(self._written)
+
+    def _write(self) -> str:
+        """Write another file beside it, for that moment alone, and return its path. Raises OSError.
+
+        What somebody has put in its place beforehand, a link say, is removed and not written through.
+        """
+        path = f"{self._path}.{self._pid}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with open(path, "x") as file:
+            file.write(f"{self._pid}\n")
+        return path
 
 
 def _process_in(path: str) -> int | None:
