@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from aiowsgi.config import load_some
+from aiowsgi.http.messages import printable
 from aiowsgi.process.remote import PATIENCE, RemoteError, ask, await_end
 from aiowsgi.process.runtime import control_path
 
@@ -47,13 +48,19 @@ def _run(
     if options["json"]:
         print(json.dumps(answer))
     elif "error" in answer:
-        print("aiowsgi:", answer["error"], file=sys.stderr)
+        print("aiowsgi:", _plain(str(answer["error"])), file=sys.stderr)
     else:
-        print(show(answer))
+        print(_plain(show(answer)))
     return REFUSED if "error" in answer else 0
 
 
 # How answers are shown.
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` with nothing in it that commands a terminal: requests and names of files are others' words."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else printable(letter) for letter in text)
+
 
 _COLUMNS = (
     *("PID", "state", "age", "generation", "requests", "connections", "busy", "queue", "private", "shared"),

@@ -6,11 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 import pytest
 
 from aiowsgi.process.remote import RemoteError, ask, await_end
+from tests.commands import aiowsgi
+from tests.users import NOBODY, another_user
+
+STRANGER = 54321  # somebody whom nobody knows
 
 
 @pytest.fixture
@@ -97,6 +102,50 @@ def test_the_socket_of_another_user_is_told(listener: socket.socket, tmp_path: P
         assert refusal(path) == f"the control socket {path} is another user's"
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="only Linux tells, and only to root's tests"
+)
+def test_nobody_is_answered_by_a_stranger_but_root() -> None:
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        os.chmod(folder, 0o777)
+        path = f"{folder}/control"
+        with another_user():
+            listener.bind(path)
+            os.chmod(path, 0o777)
+            listener.listen()
+        with another_user(STRANGER):
+            assert refusal(path, 1.0) == f"the control socket {path} is another user's"
+        listener.accept()[0].close()
+        for asker in (0, NOBODY):
+            thread = answer(listener, b'{"pid": 7}\n')
+            with another_user(asker):
+                assert ask(path, {"command": "status"}) == {"pid": 7}
+            thread.join()
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        os.chmod(folder, 0o755)
+        path = f"{folder}/control"
+        listener.bind(path)
+        os.chmod(path, 0o777)
+        listener.listen()
+        thread = answer(listener, b'{"pid": 7}\n')
+        with another_user():
+            assert ask(path, {"command": "status"}) == {"pid": 7}
+        thread.join()
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)], ids=["for people", "JSON"])
+def test_no_answer_commands_a_terminal(listener: socket.socket, json: tuple[str, ...]) -> None:
+    said = '{"error": "\\u001b]0;title\\u0007 \\u202e\\r\\nan \\u00e4nd"}\n'
+    thread = answer(listener, said.encode())
+    told = aiowsgi("status", "--control", listener.getsockname(), *json)
+    thread.join()
+    assert told.status == 1
+    if json:
+        assert told.out == said
+    else:
+        assert told.err == "aiowsgi: \\x1b]0;title\\x07 \\u202e\\r\nan änd\n"
 
 
 def test_the_end_of_a_process_is_waited_for() -> None:

@@ -8,12 +8,12 @@ NOBODY = 65534
 
 
 @contextmanager
-def another_user() -> Iterator[None]:
+def another_user(user: int = NOBODY) -> Iterator[None]:
     """Have this process be somebody else than root, who may do what everybody may, where it is root."""
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(NOBODY)
+    os.seteuid(user)
     try:
         yield
     finally:

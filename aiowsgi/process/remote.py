@@ -5,10 +5,14 @@ import json
 import os
 import select
 import socket
+import struct
+import sys
 from collections.abc import Mapping
 
 PATIENCE = 15.0  # seconds for what is answered at once; the server gives its workers three
 END = 5.0  # seconds for a process that has answered that it is at its end
+
+_CREDENTIALS = struct.Struct("iII")  # a process, its user and its group, see unix(7)
 
 
 class RemoteError(Exception):
@@ -18,12 +22,15 @@ class RemoteError(Exception):
 def ask(path: str, command: Mapping[str, object], patience: float | None = PATIENCE) -> dict[str, object]:
     """Send ``command`` to the server with the control socket ``path`` and return its answer.
 
-    It is waited ``patience`` seconds for each part of it; None is for ever. Raises RemoteError.
+    It is waited ``patience`` seconds for each part of it; None is for ever. Raises RemoteError, also where it is
+    another user's: root may ask everybody, others are not answered by a stranger in the place of their server.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(PATIENCE)
         try:
             sock.connect(path)
+            if os.geteuid() != 0 and _user(sock) not in (None, 0, os.geteuid()):
+                raise PermissionError
             sock.sendall(json.dumps(command).encode() + b"\n")
             sock.settimeout(patience)
             line = _line(sock)
@@ -55,6 +62,16 @@ def await_end(pid: int) -> None:
             select.select([descriptor], [], [], END)
         finally:
             os.close(descriptor)
+
+
+def _user(sock: socket.socket) -> int | None:
+    """Return who listens at the other end; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    _, user, _ = _CREDENTIALS.unpack(
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return int(user)
 
 
 def _line(sock: socket.socket) -> bytes:
