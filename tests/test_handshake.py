@@ -296,6 +296,20 @@ async def test_whom_a_handshake_leads_to_while_draining_may_not_idle_for_long(
         await asyncio.wait_for(server.shared.drained.wait(), WAIT)
 
 
+async def test_whoever_comes_while_draining_and_says_nothing_is_as_good_as_idle(
+    authority: Authority, certificates: Certificates
+) -> None:
+    with Server() as server:
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        silent, speaking = (connect(server, certificates, authority) for _ in range(2))
+        speaking.send_raw(speaking.hello()[:100])
+        server.pass_time(GRACE)
+        await silent.turns(lambda: silent.wire.lost)
+        assert not speaking.wire.lost
+        server.pass_time(server.shared.deadlines[State.HEAD])
+        await asyncio.wait_for(server.shared.drained.wait(), WAIT)
+
+
 async def test_handshakes_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "SHARE", 0.0)
     turns, done = Turns(asyncio.get_running_loop()), []

@@ -120,6 +120,16 @@ async def test_a_proxy_that_leaves_or_has_nothing_to_say_is_forgotten() -> None:
         assert server.shared.drained.is_set()
 
 
+async def test_a_proxy_that_comes_while_draining_may_not_be_silent_for_long() -> None:
+    with Server(Applied(echo), config=CONFIG) as server:
+        begin_to_drain(server.shared, Timeouts(), server.shared.now)
+        silent, speaking = (server.connect("10.0.0.1") for _ in range(2))
+        speaking.send(v2(0x11, bytes(12))[:-1])
+        server.pass_time(GRACE)
+        assert await silent.closed() == b""
+        assert not speaking.lost
+
+
 async def test_who_the_header_names_may_be_a_proxy_itself() -> None:
     names = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_X_FORWARDED_FOR")
     fields = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https")

@@ -39,7 +39,7 @@ _ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIO
 
 
 class Connection(Closing):
-    """The only place where bytes meet the event loop."""
+    """The only place where a request and its answer meet the event loop."""
 
     __slots__ = (
         "_parser",

@@ -20,7 +20,7 @@ from aiowsgi.http.states import State
 from aiowsgi.server.certificates import Certificates
 from aiowsgi.server.secured import SecuredEnviron
 from aiowsgi.server.servernames import name_in_hello
-from aiowsgi.server.shared import Client, MakeServed, Served, Shared
+from aiowsgi.server.shared import Client, MakeServed, Served, Shared, silent_until
 from aiowsgi.server.tls import RECORD, SecureTransport
 from aiowsgi.wsgi.environ import Environ
 
@@ -95,8 +95,7 @@ class Handshake(Served):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._failed = False  # the client is told so, and what it still sends is thrown away
         self._secure: ssl.SSLObject | None = None  # from when it is known which name is meant
-        shared = secured.shared
-        self.deadline = shared.due[State.HEAD]
+        self.deadline = silent_until(secured.shared)
 
     def __repr__(self) -> str:
         return f"<Handshake with {self._raw.get_extra_info('peername')}>"
@@ -111,6 +110,8 @@ class Handshake(Served):
     def data_received(self, data: bytes) -> None:
         if self._failed or self._raw.is_closing():
             return
+        if not self._early and self._secure is None:
+            self.deadline = self._secured.shared.due[State.HEAD]
         self._early += data
         if self._secure is None:
             # A letter begins a request line; what TLS sends first is no letter.

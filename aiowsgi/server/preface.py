@@ -11,7 +11,7 @@ from typing import cast
 from aiowsgi.http.forwarded import Proxies
 from aiowsgi.http.proxyprotocol import NotProxyProtocol, read_header
 from aiowsgi.http.states import State
-from aiowsgi.server.shared import Client, MakeServed, Served, Shared
+from aiowsgi.server.shared import Client, MakeServed, Served, Shared, silent_until
 from aiowsgi.server.sockets import peer_of
 
 logger = logging.getLogger("aiowsgi.preface")
@@ -29,7 +29,7 @@ class Preface(Served):
         self._proxies = proxies
         self._serve = serve
         self._buffer = b""  # never more than the longest header and one read
-        self.deadline = shared.due[State.HEAD]
+        self.deadline = silent_until(shared)
 
     def __repr__(self) -> str:
         return f"<Preface of {self._peer()}>"
@@ -43,6 +43,8 @@ class Preface(Served):
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():
             return
+        if not self._buffer:
+            self.deadline = self._shared.due[State.HEAD]
         self._buffer += data
         try:
             header = read_header(self._buffer)

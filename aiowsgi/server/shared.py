@@ -9,6 +9,7 @@ from typing import Protocol
 from aiowsgi.config import Limits
 from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.http.parser import Parser
+from aiowsgi.http.states import State
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.observe.log import Log
 from aiowsgi.site.https import Https
@@ -115,6 +116,11 @@ class Shared:
         else:
             response = self.router.error_response(error)
         return self.router.complete(request, response)
+
+
+def silent_until(shared: Shared) -> float:
+    """Return the deadline of a client from which nothing has come yet: while a worker drains, it is as good as idle."""
+    return shared.due[State.IDLE if shared.draining else State.HEAD]
 
 
 class Errand(Job, Delivery):
