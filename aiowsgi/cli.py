@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 import click
 
 from aiowsgi import operating
-from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, load
+from aiowsgi.config import SETTINGS, Config, ConfigError, Setting, current_folder, load
 from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.origin import take_origin
@@ -54,7 +53,7 @@ def _parameter(setting: Setting) -> click.Parameter:
 
 
 def _serve(**given: object) -> int:
-    directory = Path.cwd()
+    directory = current_folder()
     origin = take_origin()
 
     def settings() -> Config:

@@ -6,12 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
-from aiowsgi.config import load_some
+from aiowsgi.config import current_folder, load_some
 from aiowsgi.http.messages import printable
 from aiowsgi.process.remote import PATIENCE, RemoteError, ask, await_end
 from aiowsgi.process.runtime import control_path
@@ -28,7 +27,7 @@ def _control(control: str | None, config: str | None) -> str:
     if not hasattr(os, "fork"):
         raise RemoteError("on this system servers have no control socket")
     given = {"control": control, "config": config}
-    settings = load_some(("control", "bind"), given, os.environ, Path.cwd())
+    settings = load_some(("control", "bind"), given, os.environ, current_folder())
     path = control_path(settings.control, settings.bind[0])
     if path is None:
         raise RemoteError("the settings say that there is no control socket")

@@ -170,6 +170,18 @@ def test_a_mistake_in_a_variable_or_a_file_reads_the_same(
     )
 
 
+@pytest.mark.parametrize("arguments", [("serve", "hello:application"), ("status",)])
+def test_a_folder_that_is_gone_is_one_line(project: Path, arguments: tuple[str, ...]) -> None:
+    gone = project / "gone"
+    gone.mkdir()
+    # Without coverage, which would look for its settings there.
+    inherited = {name: text for name, text in environment().items() if not name.startswith("COVERAGE")}
+    command = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *MODULE, *arguments]
+    done = subprocess.run(command, cwd=gone, env=inherited, capture_output=True, text=True)
+    line = "aiowsgi: current directory: expected one that exists (No such file or directory)\n"
+    assert (done.returncode, done.stderr, done.stdout) == (2, line, "")
+
+
 def test_the_status_of_a_mistake_is_that_of_the_process(project: Path) -> None:
     done = subprocess.run([*MODULE, "serve", "none:app"], env=environment(), capture_output=True, text=True)
     assert done.returncode == 2

@@ -296,6 +296,22 @@ def test_variables_of_other_programs_are_nobodys_mistake(site: Site) -> None:
     assert site({"HOME": "/", "AIOWSGIX": "1", "WEB_THREADS": "9"}, app="a:b") == Config(app="a:b")
 
 
+@pytest.mark.parametrize("name", ["AIOWSGI", "AIOWSGI_API", "AIOWSGI_BIND"])
+def test_variables_that_kubernetes_makes_of_a_service_are_passed_over(site: Site, name: str) -> None:
+    service = {
+        f"{name}_SERVICE_HOST": "10.0.0.11",
+        f"{name}_SERVICE_PORT": "8000",
+        f"{name}_SERVICE_PORT_HTTP": "8000",
+        f"{name}_PORT": "tcp://10.0.0.11:8000",
+        f"{name}_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+        f"{name}_PORT_8000_TCP_PROTO": "tcp",
+        f"{name}_PORT_8000_TCP_PORT": "8000",
+        f"{name}_PORT_8000_TCP_ADDR": "10.0.0.11",
+    }
+    assert site(service, app="a:b") == Config(app="a:b")
+    assert mistake(lambda: site({"AIOWSGI_PORT": "8000"})).startswith("AIOWSGI_PORT: expected the name")
+
+
 # Which file is read
 
 

@@ -4,7 +4,7 @@ from aiowsgi.config.declaring import Setting
 from aiowsgi.config.page import settings_page
 from aiowsgi.config.parts import Files, Lifetime, Limits, Timeouts, Tls
 from aiowsgi.config.settings import SETTINGS, Config
-from aiowsgi.config.sources import ConfigError, keep_fixed, load, load_some
+from aiowsgi.config.sources import ConfigError, current_folder, keep_fixed, load, load_some
 
 __all__ = [
     "SETTINGS",
@@ -16,6 +16,7 @@ __all__ = [
     "Setting",
     "Timeouts",
     "Tls",
+    "current_folder",
     "keep_fixed",
     "load",
     "load_some",

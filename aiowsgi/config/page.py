@@ -12,7 +12,8 @@ This page is generated from the declarations in `aiowsgi/config/`.
 A setting is taken from the first of these places that gives it; lists are not joined.
 
 1. The command line: `aiowsgi serve [OPTIONS] [APP]`.
-2. The environment. An empty variable counts as none; lists are comma separated.
+2. The environment. An empty variable counts as none; lists are comma separated. Those that Kubernetes makes of a
+   Service called aiowsgi, their names end with `SERVICE_HOST` and so on, are passed over.
 3. One file: the one that `--config FILE` or `AIOWSGI_CONFIG` names, else `aiowsgi.toml` in the current
    directory, else `pyproject.toml` there. A `pyproject.toml` is read at `[tool.aiowsgi]`, any other file
    whole.

@@ -21,11 +21,23 @@ class ConfigError(Exception):
     """A mistake in a setting, in one line: its place, what was expected, what was given."""
 
 
+# Kubernetes tells each pod of a Service that is called aiowsgi, or aiowsgi-api, as Docker did of links: where its
+# address is. See "Environment variables" in "Service" of its documentation.
+_OF_SERVICES = r"AIOWSGI_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)=|AIOWSGI_(\w+_)?PORT=\w+://"
+
 _Found = dict[str, tuple[str, Any]]  # a setting's name -> the place it was given in, its value
 
 _PROJECT_FILE = "pyproject.toml"
 _FILES = ("aiowsgi.toml", _PROJECT_FILE)
 _ROOTS = {"static": "html", "scripts": "apps", "mount": "app"}  # the same kind of mount, at "/"
+
+
+def current_folder() -> Path:
+    """Return the current directory, where relative paths start. Raises ConfigError where it is there no longer."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"current directory: expected one that exists ({error.strerror})") from None
 
 
 def load(
@@ -79,7 +91,7 @@ def _find(command_line: Mapping[str, object], environ: Mapping[str, str], direct
     variables = {
         name.removeprefix("AIOWSGI_").lower(): text
         for name, text in environ.items()
-        if name.startswith("AIOWSGI_") and text
+        if name.startswith("AIOWSGI_") and text and not re.match(_OF_SERVICES, f"{name}={text}")
     }
     variable = variables.pop("config", None)
     option = options.pop("config", None)

@@ -4,12 +4,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from aiowsgi.config import Config, ConfigError, load
+from aiowsgi.config import Config, ConfigError, current_folder, load
 from aiowsgi.observe.accesslog import open_log
 from aiowsgi.process.origin import take_origin
 from aiowsgi.process.serving import run
@@ -34,9 +33,9 @@ def serve(application: WSGIApplication | str | None = None, **settings: object) 
     command line by their names, as in ``serve(app, bind=["[::1]:8000"], workers=2, static=["/static=public"])``.
     Returns the exit status, 0 or 2. Raises ConfigError.
     """
-    origin = take_origin()
+    folder, origin = current_folder(), take_origin()
     if application is None or isinstance(application, str):
-        read = partial(load, {**settings, "app": application}, {}, Path.cwd(), origin.passed)
+        read = partial(load, {**settings, "app": application}, {}, folder, origin.passed)
         return run(read(), read_again=read, origin=origin)
     return run(_config(settings, origin.passed), application, origin=origin)
 
@@ -63,7 +62,7 @@ def _config(settings: dict[str, object], passed: Sequence[str] = ()) -> Config:
     if settings.get("reload"):
         raise ConfigError("reload: expected an application by its name, which can be imported again")
     # With an application the folders html and apps are served only where they are asked for.
-    return replace(load({**settings, "app": "given:directly"}, {}, Path.cwd(), passed), app=None)
+    return replace(load({**settings, "app": "given:directly"}, {}, current_folder(), passed), app=None)
 
 
 class WSGIServer:
