@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aiowsgi.config import values
 from aiowsgi.config.declaring import as_option, as_variable
+from aiowsgi.config.paths import PathError
 from aiowsgi.config.settings import SETTINGS, Config
 from aiowsgi.config.values import Kind
 
@@ -237,37 +237,13 @@ def _check_reload(place: str) -> None:
 
 
 def _settled(name: str, place: str, value: Any, directory: Path) -> Any:
-    """Return a value with its paths made absolute and its folders seen to be there."""
+    """Return a value with its paths made absolute, and what has to be there seen to be."""
     kind = SETTINGS[name].kind
-    if kind is values.FOLDER:
-        return _folder(directory / value, place)
-    if kind is values.FOLDERS:
-        return tuple((prefix, _folder(directory / path, place)) for prefix, path in value)
-    if kind is values.PEM:
-        return _readable(directory / value, place)
-    if kind is values.PEMS:
-        return tuple(_readable(directory / path, place) for path in value)
-    if kind is values.FILE_TO_BE or (kind is values.SOCKET and value != "none"):
-        return os.path.normpath(directory / value)
-    if kind is values.FILE and value != "-":
-        return _file(directory / value, place)
-    return value
-
-
-def _readable(path: Path, place: str) -> str:
-    if not os.path.isfile(path):
-        raise _mistake(place, "a file that exists", str(path))
-    return str(path)
-
-
-def _file(path: Path, place: str) -> str:
-    there = path if os.path.exists(path) else path.parent
-    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(there, os.W_OK):
-        raise _mistake(place, "a file that can be written", str(path))
-    return str(path)
-
-
-def _folder(path: Path, place: str) -> str:
-    if not os.path.isdir(path):  # unlike Path.is_dir, it never raises
-        raise _mistake(place, "a folder that exists", str(path))
-    return str(path)
+    if kind.settle is None:
+        return value
+    try:
+        if kind.many:
+            return tuple(kind.settle(directory, item) for item in value)
+        return kind.settle(directory, value)
+    except PathError as error:
+        raise _mistake(place, error.expected, error.path) from None

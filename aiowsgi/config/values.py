@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_network
 from math import isfinite
+from pathlib import Path
+from typing import Any
 
+from aiowsgi.config import paths
 from aiowsgi.config.processors import processors
 
 
@@ -17,7 +20,8 @@ class Kind:
     ``parse`` raises ValueError for what is not ``expected``. ``toml`` are the types a file may use. A setting
     of a kind with ``many`` is a tuple: its option may be given again and again, and a variable has its items
     between ``separator``, as an option has with ``listed``. Where a file may write them as a table, ``items`` turns
-    that into texts, or raises ValueError. With ``functions`` a program may give a function instead.
+    that into texts, or raises ValueError. With ``functions`` a program may give a function instead. ``settle`` turns
+    the folder where relative paths start, and what ``parse`` has returned, into the path meant, or raises PathError.
     """
 
     metavar: str
@@ -30,6 +34,7 @@ class Kind:
     listed: bool = False
     items: Callable[[Mapping[str, object]], list[str]] | None = None
     functions: bool = False
+    settle: Callable[[Path, Any], object] | None = None
 
 
 def _matched(pattern: str, text: str) -> re.Match[str]:
@@ -224,13 +229,15 @@ HOOK = Kind(
     lambda text: _matched(rf"{_NAMES}(?<!\.py):{_NAMES}", text)[0],
     functions=True,
 )
-FOLDER = Kind("DIR", "a folder", _text)
-FOLDERS = Kind("PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, many=True)
-PEM = Kind("FILE", "a file that exists", _text)
-PEMS = Kind("FILE", "a file that exists", _text, many=True)
-FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text)
-FILE_TO_BE = Kind("PATH", "a path", _text)
-SOCKET = Kind("PATH|none", 'the path of a socket to be, or "none"', _text)
+FOLDER = Kind("DIR", "a folder", _text, settle=paths.folder)
+FOLDERS = Kind(
+    "PREFIX=DIR", 'PREFIX=DIR, as in "/static=./public"', _mount, many=True, settle=paths.mounted_folder
+)
+PEM = Kind("FILE", "a file that exists", _text, settle=paths.file_to_read)
+PEMS = Kind("FILE", "a file that exists", _text, many=True, settle=paths.file_to_read)
+FILE = Kind("PATH|-", 'a file, or "-" for standard output', _text, settle=paths.file_to_write)
+FILE_TO_BE = Kind("PATH", "a path", _text, settle=paths.path_to_be)
+SOCKET = Kind("PATH|none", 'the path of a socket to be, or "none"', _text, settle=paths.path_or_none)
 ADDRESS = Kind(
     "[tls:]HOST:PORT|unix:PATH|fd:N",
     'HOST:PORT ("127.0.0.1:8000", "[::1]:8000", ":8000" for all interfaces), unix:PATH or fd:N, with tls: in front for'
