@@ -233,6 +233,21 @@ def test_one_more_and_one_fewer(supervise: Start) -> None:
     assert program.status() == 0
 
 
+def test_one_fewer_takes_away_what_does_not_serve(supervise: Start) -> None:
+    program = supervise("drain", "2", "--pause", "3600")
+    first, second = sorted(begun(program, 2))
+    os.kill(first, signal.SIGKILL)
+    program.err.until("the next one starts in 3600 s")
+    program.send(signal.SIGTTOU)
+    program.err.until("INFO workers: 1")
+    program.send(signal.SIGHUP)  # which starts whatever is missing
+    third = pid_in(program.out.until(""))
+    program.err.until("INFO reloaded")
+    program.send(signal.SIGTERM)
+    assert {*program.out.rest()} == {f"drained {second}", f"drained {third}"}
+    assert program.status() == 0
+
+
 def test_workers_ignore_the_sighup_that_a_closing_terminal_sends_to_all(supervise: Start) -> None:
     program = supervise("drain", "1")
     [first] = begun(program, 1)

@@ -100,14 +100,16 @@ class Places:
                 place.due = -math.inf
 
     def resize(self, count: int) -> None:
-        """Have ``count`` places from now on."""
+        """Have ``count`` places from now on. Those where nothing serves go first, then those with the oldest code."""
         while len(self._places) < count:
             self._places.append(_Place())
         while len(self._places) > count:
-            place = self._places.pop()
-            for child in filter(None, (place.current, place.next)):
-                child.stop(self._graceful)
-            place.current = place.next = None
+            place = min(reversed(self._places), key=lambda place: place.generation)
+            self._places.remove(place)
+            self._do_without_next(place)
+            if place.current is not None:
+                place.current.stop(self._graceful)
+                place.current = None
 
     def _do_without_next(self, place: _Place) -> None:
         if place.next is not None:
