@@ -248,6 +248,17 @@ def test_one_fewer_takes_away_what_does_not_serve(supervise: Start) -> None:
     assert program.status() == 0
 
 
+def test_one_fewer_during_the_start_is_the_end_of_the_start_if_the_others_are_ready(supervise: Start) -> None:
+    program = supervise("load_slowly", "2")
+    first = pid_in(program.out.until("serving"))
+    program.out.until("loading")
+    program.send(signal.SIGTTOU)
+    assert program.out.until("") == "started"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {first}"]
+    assert program.status() == 0
+
+
 def test_workers_ignore_the_sighup_that_a_closing_terminal_sends_to_all(supervise: Start) -> None:
     program = supervise("drain", "1")
     [first] = begun(program, 1)

@@ -135,8 +135,8 @@ class Places:
         for place in self._places:
             if place.due <= now and not self._stopping:  # a start that fails may stop all
                 self._start(place)
-        if self._reloads and not self._stopping:
-            self._reload_on()
+        if not self._stopping:
+            self._go_on()
         for child in self.children:
             if child.deadline <= now:
                 logger.warning("%s has not stopped in time and is killed", child)
@@ -147,10 +147,18 @@ class Places:
         starts = [] if self._stopping else [place.due for place in self._places]
         return min([*starts, *(child.deadline for child in self.children)], default=math.inf)
 
-    def _reload_on(self) -> None:
+    def _go_on(self) -> None:
+        """Go on with the start, or with a reload: how far that is the places tell, however they came to be so."""
         oldest = min(self._places, key=lambda place: place.generation)
-        if oldest.current is None or any(place.next is not None for place in self._places) or self._starting:
+        if oldest.current is None:
             return
+        if self._starting:
+            self._starting = False
+            self._started()
+        if self._reloads and not any(place.next is not None for place in self._places):
+            self._reload_on(oldest)
+
+    def _reload_on(self, oldest: _Place) -> None:
         if oldest.generation < self._generation:
             self._start(oldest)
         else:
@@ -202,9 +210,6 @@ class Places:
         before, place.current, place.next = place.current, child, None
         if before is not None:
             before.stop(self._graceful)
-        if self._starting and not self._stopping and all(place.current for place in self._places):
-            self._starting = False
-            self._started()
 
     def reap(self) -> None:
         """See to the processes that have ended."""
