@@ -242,11 +242,14 @@ class Service:
     fails: bool  # where it is told of the start
     helper: Work | None = None
     preloads: bool = False
+    patience: float | None = None  # seconds for all but the first ones to be ready
     successor: Work | None = None  # what stands for the new server; where nothing does, no process can be had
 
     def started(self) -> None:
         if self.fails:
             raise RuntimeError("the supervisor is broken")
+        if self.patience is not None:
+            places.PATIENCE = self.patience
         say("started")
 
     def reload(self) -> str:
@@ -290,6 +293,8 @@ def main() -> int:
     parser.add_argument(
         "--pause", type=float, help="seconds, for all pauses between failures and the next start"
     )
+    parser.add_argument("--first-patience", type=float, help="seconds, for the first ones to be ready")
+    parser.add_argument("--later-patience", type=float, help="the same for all others")
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--control")
@@ -300,6 +305,8 @@ def main() -> int:
     parser.add_argument("--helper", choices=WORKS)
     parser.add_argument("--successor", choices=WORKS)
     arguments = parser.parse_args()
+    if arguments.first_patience is not None:
+        places.PATIENCE = arguments.first_patience
     if arguments.pause is not None:
         places.FIRST_PAUSE = places.LONGEST_PAUSE = arguments.pause
     os.write(TOKEN_END, b"." * arguments.tokens)
@@ -312,6 +319,7 @@ def main() -> int:
             WORKS[arguments.work],
             arguments.fail_when_started,
             arguments.helper and WORKS[arguments.helper],
+            patience=arguments.later_patience,
             successor=arguments.successor and WORKS[arguments.successor],
         ),
         arguments.workers,

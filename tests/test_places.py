@@ -1,6 +1,7 @@
 """The replacing of workers, with real processes and real signals: see tests/supervised.py for what they do."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -183,24 +184,49 @@ def test_a_reload_starts_at_once_what_waits_for_its_pause_to_end(supervise: Star
     assert program.status() == 0
 
 
-def test_a_reload_during_a_reload_begins_again_once(supervise: Start) -> None:
+def test_a_reload_during_a_reload_begins_again_at_once(supervise: Start) -> None:
     program = supervise("load_slowly", "1")
-    begun(program, 1)
+    [first] = begun(program, 1)
     program.send(signal.SIGHUP)
     second = pid_in(program.out.until("loading"))
-    for _ in range(3):
-        program.err.until("INFO reloading")
-        program.send(signal.SIGHUP)
-    program.err.until("INFO reloading")
-    os.kill(second, signal.SIGUSR2)
+    program.send(signal.SIGHUP)
     third = pid_in(program.out.until("loading"))
+    until_ended(second)
     os.kill(third, signal.SIGUSR2)
     program.err.until("INFO reloaded")
     program.send(signal.SIGTERM)
-    # The one before it may still be draining, and be done after it.
-    rest = program.out.rest()
-    assert f"drained {third}" in rest
-    assert not any(line.startswith("loading") for line in rest)
+    assert {*program.out.rest()} == {f"serving {third}", f"drained {first}", f"drained {third}"}
+    assert program.status() == 0
+
+
+def test_one_that_is_not_ready_in_time_is_stopped_and_fails_the_reload(supervise: Start) -> None:
+    program = supervise("load_through_sigterm", "1", "--later-patience", "0.1", "--graceful", "0.1")
+    [first] = begun(program, 1)
+    program.send(signal.SIGHUP)
+    second = pid_in(program.out.until("loading"))
+    assert program.err.until("ERROR") == (
+        f"ERROR worker {second} is not ready after 0.1 s and is stopped; worker {first} serves on"
+    )
+    assert program.err.until("") == "ERROR the reload is given up"
+    assert program.err.until("") == f"WARNING worker {second} has not stopped in time and is killed"
+    program.send(signal.SIGTERM)
+    assert program.out.rest() == [f"drained {first}"]
+
+
+def test_one_that_is_not_ready_in_time_is_tried_again_where_nobody_serves(supervise: Start) -> None:
+    program = supervise("load_slowly", "1", "--later-patience", "0.1")
+    [first] = begun(program, 1)
+    os.kill(first, signal.SIGKILL)
+    second = pid_in(program.out.until("loading"))
+    program.err.until(rf"ERROR worker {second} is not ready after .*; the next one starts in 0\.2 s")
+    assert pid_in(program.out.until("loading")) != second
+
+
+def test_the_first_one_that_is_not_ready_in_time_is_a_failed_start(supervise: Start) -> None:
+    program = supervise("load_for_ever", "1", "--first-patience", "0.1")
+    [line] = program.err.rest()
+    assert re.fullmatch(r"aiowsgi: worker \d+ is not ready after 0\.1 s and is stopped", line)
+    assert program.status() == 2
 
 
 def test_who_becomes_ready_when_all_stop_takes_over_from_nobody(supervise: Start) -> None:

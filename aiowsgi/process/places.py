@@ -12,6 +12,7 @@ from functools import partial
 
 from aiowsgi.process.child import Child, ending, lines
 
+PATIENCE = 300.0  # seconds for a process to be ready: some load models for minutes, but not for ever
 STEADY = 10.0  # seconds; a worker that dies sooner after it became ready counts as dying at its start
 FIRST_PAUSE = 0.1  # seconds from such a death to the next start; each one more in a row doubles it
 LONGEST_PAUSE = 10.0  # seconds
@@ -27,13 +28,18 @@ class _Place:
 
     current: Child | None = None  # it serves
     next: Child | None = None  # it starts, to serve in the stead of ``current``
-    due: float = -math.inf  # when to start the next one; infinity if that is not to be
+    due: float = -math.inf  # when to start the next one, or to give up the one that starts; infinity: never
     pause: float = 0.0  # seconds; how long it was waited before the last start
 
     @property
     def generation(self) -> int:
         """What serves in it has loaded this; -1 if nothing does."""
         return self.current.generation if self.current is not None else -1
+
+    @property
+    def wants(self) -> bool:
+        """Whether it has to have another process, even if no person asks for that."""
+        return self.current is None or bool(self.current.wish)
 
 
 class Places:
@@ -43,8 +49,8 @@ class Places:
     - A place gets a process in one way only, whatever the reason: it becomes due, the next process is forked, and
       when that reports ready it is the current one. Only then is the one before it asked to stop.
     - So a place that has once had a process that serves is without one only when that died by itself.
-    - A next process that fails leaves the current one serving. Another try follows by itself where no person has
-      asked for this one, after pauses that grow.
+    - A next process that fails, or is not ready after PATIENCE, leaves the current one serving. Another try follows
+      by itself where no person has asked for this one, after pauses that grow.
     - A reload replaces the processes of one place after the other, so that there is one more than N of those that
       are not about to end. It has succeeded when each place has a process that serves and has loaded everything
       since; the first of these that fails, or dies soon, ends it.
@@ -84,19 +90,18 @@ class Places:
 
     # What is asked for.
 
-    def reload(self, done: Done = lambda outcome: None, hurry: bool = False) -> None:
+    def reload(self, done: Done = lambda outcome: None) -> None:
         """Replace all processes by such that have loaded everything anew.
 
-        While a reload is going on, another one is the same reload: it begins again with what it has done so far. With
-        ``hurry`` a process that is starting is not waited for, as what it loads is out of date, and may never end.
+        While a reload is going on, another one is the same reload: it begins again with what it has done so far. A
+        process that is starting is not waited for: what it loads is out of date, and may never end.
         """
         self._generation += 1
         self._reloads.append(done)
         for place in self._places:
             place.pause = 0.0  # how the code before it has fared says nothing of this one
-            if hurry:
-                self._do_without_next(place)
-            if place.current is None and place.next is None:
+            self._do_without_next(place)
+            if place.wants:
                 place.due = -math.inf
 
     def resize(self, count: int) -> None:
@@ -114,7 +119,7 @@ class Places:
     def _do_without_next(self, place: _Place) -> None:
         if place.next is not None:
             place.next.stop(self._graceful)
-            place.next = None
+            place.next, place.due = None, math.inf
 
     def stop(self) -> None:
         """Ask all processes to stop, and start none any more."""
@@ -133,8 +138,11 @@ class Places:
         """Do what is due by now."""
         now = time.monotonic()
         for place in self._places:
-            if place.due <= now and not self._stopping:  # a start that fails may stop all
-                self._start(place)
+            if place.due <= now and not self._stopping:  # what fails may stop all
+                if place.next is None:
+                    self._start(place)
+                else:
+                    self._give_up(place, place.next)
         if not self._stopping:
             self._go_on()
         for child in self.children:
@@ -168,7 +176,7 @@ class Places:
     def _give_up_reload(self, outcome: str) -> None:
         logger.error("the reload is given up")
         for place in self._places:
-            if place.current is not None and not place.current.wish:
+            if not place.wants:
                 self._do_without_next(place)
         self._end_reload(outcome)
 
@@ -185,9 +193,13 @@ class Places:
             self._lost(place, f"no worker can be started: {error.strerror}")
             return
         child.generation = self._generation
-        place.next = child
+        place.next, place.due = child, child.started_at + PATIENCE
         self.children[child] = place
         self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._hear, child))
+
+    def _give_up(self, place: _Place, child: Child) -> None:
+        child.stop(self._graceful)
+        self._lost(place, f"{child} is not ready after {PATIENCE:g} s and is stopped", child)
 
     # What the processes tell.
 
@@ -201,13 +213,13 @@ class Places:
             return
         if child.ready and child is place.next:
             self._take_over(place, child)
-        if child.wish and child is place.current and place.next is None and place.due == math.inf:
+        if child.wish and child is place.current and place.due == math.inf:
             logger.info("%s is replaced: %s", child, child.wish)
             place.due = -math.inf
 
     def _take_over(self, place: _Place, child: Child) -> None:
         logger.log(logging.DEBUG if self._starting else logging.INFO, "%s is ready", child)
-        before, place.current, place.next = place.current, child, None
+        before, place.current, place.next, place.due = place.current, child, None, math.inf
         if before is not None:
             before.stop(self._graceful)
 
@@ -223,7 +235,7 @@ class Places:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(end)
             child.close()
-            line = f"{child} {ending(status)}"
+            line = f"{child} {ending(status)}{' before it was ready' if self._starting and not child.ready else ''}"
             if self._stopping or child not in (place.current, place.next):
                 # Others that cannot start have nothing to add to the first; one that cannot drain has.
                 level = logging.ERROR if child.words and child.ready else logging.DEBUG
@@ -235,13 +247,13 @@ class Places:
         """See to what has lost its ``child``, or could not have one: ``line`` says how."""
         words = child.words if child else ""
         if self._starting and not (child and child.ready):
-            self._failed(words or f"aiowsgi: {line}{' before it was ready' if child else ''}")
+            self._failed(words or f"aiowsgi: {line}")
             return
         early = child is None or time.monotonic() - child.ready_at < STEADY
         if child is not None and child is place.current:
             place.current = None
         else:
-            place.next = None
+            place.next, place.due = None, math.inf
         logger.error("%s", lines(f"{line}; {self._fill(place, early)}", words))
         if self._reloads and early and (child is None or child.generation == self._generation):
             self._give_up_reload(lines(line, words))
@@ -251,7 +263,7 @@ class Places:
         if place.next is not None:
             return "the next one is starting already"
         serves = f"{place.current} serves on"
-        if place.current is not None and not place.current.wish:
+        if not place.wants:
             return serves
         self._try_again(place, early)
         again = f"the next one starts in {place.pause:g} s"

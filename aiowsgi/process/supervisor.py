@@ -236,7 +236,7 @@ class Supervisor:
             done(refusal)
         else:
             logger.info("reloading")
-            self._places.reload(ended, hurry=self._helper is not None)
+            self._places.reload(ended)
 
     def drain(self) -> None:
         """Serve on, and say that nobody should be sent here any more, until asked to stop."""
