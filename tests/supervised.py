@@ -295,6 +295,9 @@ def main() -> int:
     )
     parser.add_argument("--first-patience", type=float, help="seconds, for the first ones to be ready")
     parser.add_argument("--later-patience", type=float, help="the same for all others")
+    parser.add_argument(
+        "--steady", type=float, help="seconds, until the end of a worker is none of its start"
+    )
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--control")
@@ -305,6 +308,8 @@ def main() -> int:
     parser.add_argument("--helper", choices=WORKS)
     parser.add_argument("--successor", choices=WORKS)
     arguments = parser.parse_args()
+    if arguments.steady is not None:
+        places.STEADY = arguments.steady
     if arguments.first_patience is not None:
         places.PATIENCE = arguments.first_patience
     if arguments.pause is not None:

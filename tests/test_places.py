@@ -45,7 +45,7 @@ def until_ended(pid: int) -> None:
 
 
 def test_a_worker_that_asks_for_it_is_replaced_and_stops_when_the_next_one_is_ready(supervise: Start) -> None:
-    program = supervise("wish", "1")
+    program = supervise("wish", "1", "--steady", "0")
     [first] = begun(program, 1)
     os.kill(first, signal.SIGUSR1)
     assert program.err.until("INFO") == f"INFO worker {first} is replaced: it has had enough"
@@ -54,6 +54,21 @@ def test_a_worker_that_asks_for_it_is_replaced_and_stops_when_the_next_one_is_re
     assert program.out.until("") == f"drained {first}"
     program.send(signal.SIGTERM)
     assert program.out.rest() == [f"drained {second}"]
+    assert program.status() == 0
+
+
+def test_workers_that_ask_for_it_soon_after_their_starts_are_replaced_after_growing_pauses(
+    supervise: Start,
+) -> None:
+    program = supervise("wish", "1")
+    [worker] = begun(program, 1)
+    for pause in ("0.1", "0.2", "0.4"):
+        os.kill(worker, signal.SIGUSR1)
+        line = program.err.until("WARNING")
+        assert line.startswith(f"WARNING worker {worker} is replaced: it has had enough, ")
+        assert line.endswith(f" s after it was ready; the next one starts in {pause} s")
+        worker = pid_in(program.out.until("serving"))
+    program.send(signal.SIGTERM)
     assert program.status() == 0
 
 
@@ -71,7 +86,7 @@ def test_a_worker_serves_while_the_one_in_its_stead_loads_however_often_it_asks(
 
 
 def test_the_one_in_its_stead_that_fails_leaves_it_serving_and_is_tried_again(supervise: Start) -> None:
-    program = supervise("wish_in_vain", "1")
+    program = supervise("wish_in_vain", "1", "--steady", "0")
     [first] = begun(program, 1)
     os.kill(first, signal.SIGUSR1)
     program.err.until(

@@ -207,7 +207,7 @@ def test_recycled_workers_come_from_the_same_memory(tmp_path: Path) -> None:
         with Peer(("127.0.0.1", server.port)) as peer:
             for _ in range(5):
                 peer.get("/")
-        server.until(r"worker \d+ is replaced: it has had \d+ requests$")
+        server.until(r"worker \d+ is replaced: it has had \d+ requests")
         server.until(r"worker \d+ is ready")
         assert preloader(server) == parent
         assert server.log().count("imported by") == 1

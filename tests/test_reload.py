@@ -90,7 +90,7 @@ async def test_recycling_costs_nobody_a_request_nor_a_moment(tmp_path: Path) -> 
             await until(server, r"worker \d+ is ready$", 5)
             await crowd.more()
         check(crowd)
-        server.until(r"worker \d+ is replaced: it has had \d+ requests$")
+        server.until(r"worker \d+ is replaced: it has had \d+ requests")
 
 
 async def test_one_more_and_one_fewer_cost_nobody_a_request_nor_a_moment(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from functools import partial
 from aiowsgi.process.child import Child, ending, lines
 
 PATIENCE = 300.0  # seconds for a process to be ready: some load models for minutes, but not for ever
-STEADY = 10.0  # seconds; a worker that dies sooner after it became ready counts as dying at its start
-FIRST_PAUSE = 0.1  # seconds from such a death to the next start; each one more in a row doubles it
+STEADY = 10.0  # seconds; a worker that ends, or wishes to, sooner after it became ready counts as ending at its start
+FIRST_PAUSE = 0.1  # seconds from such an end to the next start; each one more in a row doubles it
 LONGEST_PAUSE = 10.0  # seconds
 
 logger = logging.getLogger("aiowsgi.supervisor")
@@ -49,6 +49,7 @@ class Places:
     - A place gets a process in one way only, whatever the reason: it becomes due, the next process is forked, and
       when that reports ready it is the current one. Only then is the one before it asked to stop.
     - So a place that has once had a process that serves is without one only when that died by itself.
+    - Where those in a place end soon after their starts, or wish to be replaced, the pauses between them grow.
     - A next process that fails, or is not ready after PATIENCE, leaves the current one serving. Another try follows
       by itself where no person has asked for this one, after pauses that grow.
     - A reload replaces the processes of one place after the other, so that there is one more than N of those that
@@ -214,8 +215,17 @@ class Places:
         if child.ready and child is place.next:
             self._take_over(place, child)
         if child.wish and child is place.current and place.due == math.inf:
+            self._grant(place, child)
+
+    def _grant(self, place: _Place, child: Child) -> None:
+        """Have a process replaced that wishes to be."""
+        early = _is_early(child)
+        self._try_again(place, early)
+        if early:  # some bound is below what it needs
+            line = "%s is replaced: %s, %.1f s after it was ready; the next one starts in %g s"
+            logger.warning(line, child, child.wish, time.monotonic() - child.ready_at, place.pause)
+        else:
             logger.info("%s is replaced: %s", child, child.wish)
-            place.due = -math.inf
 
     def _take_over(self, place: _Place, child: Child) -> None:
         logger.log(logging.DEBUG if self._starting else logging.INFO, "%s is ready", child)
@@ -249,7 +259,7 @@ class Places:
         if self._starting and not (child and child.ready):
             self._failed(words or f"aiowsgi: {line}")
             return
-        early = child is None or time.monotonic() - child.ready_at < STEADY
+        early = child is None or _is_early(child)
         if child is not None and child is place.current:
             place.current = None
         else:
@@ -273,3 +283,8 @@ class Places:
         """Have the next one start: at once, or if the one before has ended ``early`` after a pause that grows."""
         place.pause = min(max(FIRST_PAUSE, 2 * place.pause), LONGEST_PAUSE) if early else 0.0
         place.due = time.monotonic() + place.pause
+
+
+def _is_early(child: Child) -> bool:
+    """Whether it ends, or wishes to, so soon that the next one may do the same; also one that never was ready."""
+    return time.monotonic() - child.ready_at < STEADY
