@@ -48,12 +48,13 @@ class Report:
 class _Crowd:
     """Clients, each in a thread: one visit behind the other, on a new connection each."""
 
-    def __init__(self, ports: tuple[int, int], context: ssl.SSLContext, count: int, report: Report) -> None:
+    def __init__(self, ports: tuple[int, int], context: ssl.SSLContext, seeds: range, report: Report) -> None:
+        """``seeds`` are one for each client: the same ones would send once more what comes but once."""
         self._ports = ports  # without TLS, and with it
         self._context = context
         self._report = report
         self._stop = Event()
-        self._threads = [Thread(target=self._visit, args=(random.Random(seed),)) for seed in range(count)]
+        self._threads = [Thread(target=self._visit, args=(random.Random(seed),)) for seed in seeds]
 
     def __enter__(self) -> None:
         for thread in self._threads:
@@ -122,8 +123,9 @@ def soak(seconds: float, clients: int, first: float) -> Report:
                 watch.get("/files/large.bin")
                 before = held(watch, "?collect")
                 begin = monotonic()
-                for end in (first, seconds):
-                    with _Crowd(ports, authority.trusted(), clients, report):
+                for crowd, end in enumerate((first, seconds)):
+                    seeds = range(crowd * clients, (crowd + 1) * clients)
+                    with _Crowd(ports, authority.trusted(), seeds, report):
                         _sample(watch, report, begin, begin + end)
                     after = _at_rest(watch, before)
                     report.rests.append(after["memory"])
