@@ -281,6 +281,9 @@ class Service:
 
     def leave(self, stopping: bool) -> None: ...
 
+    def is_silent(self, pid: int) -> bool:
+        return False
+
     def look(self, places: Places) -> float:
         return math.inf
 

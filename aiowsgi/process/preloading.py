@@ -24,6 +24,7 @@ from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.server.answering import Answer, Reply
 from aiowsgi.server.board import Board
 from aiowsgi.server.inspection import memory
+from aiowsgi.server.lateness import Lateness
 from aiowsgi.server.listeners import Listener
 from aiowsgi.wsgi.stacks import other_threads
 
@@ -36,10 +37,11 @@ class Preloaded:
     helper: Work | None = None
     preloads = False
 
-    def __init__(self, work: Work, report: Report) -> None:
+    def __init__(self, work: Work, report: Report, lateness: Lateness) -> None:
         """``work`` is what workers do with what is loaded; ``report`` goes to the supervisor."""
         self._work = work
         self._report = report
+        self._lateness = lateness
 
     def work(self, report: Report, life: int | None) -> None:
         self._report.abandon()  # it is the preloader's
@@ -69,6 +71,9 @@ class Preloaded:
 
     def leave(self, stopping: bool) -> None: ...
 
+    def is_silent(self, pid: int) -> bool:
+        return self._lateness.is_silent(pid)
+
     def look(self, places: Places) -> float:
         return math.inf
 
@@ -94,7 +99,8 @@ class Preloader:
         gc.freeze()
         for listener in self._listeners:
             listener.file = None  # the supervisor removes it
-        supervisor = Supervisor(self._listeners, Preloaded(self._work, report), self._workers, self._graceful)
+        service = Preloaded(self._work, report, board.lateness)
+        supervisor = Supervisor(self._listeners, service, self._workers, self._graceful)
         answers: dict[str, Answer] = {
             "workers": partial(_resize, supervisor),
             "reopen": partial(self._reopen, supervisor),

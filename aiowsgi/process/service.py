@@ -45,5 +45,8 @@ class Service(Protocol):
     def leave(self, stopping: bool) -> None:
         """Whoever asks is to be told that nobody should be sent here; the server is going to stop, or soon will be."""
 
+    def is_silent(self, pid: int) -> bool:
+        """Return whether the event loop of the worker ``pid``, which serves, has not gone round for some seconds."""
+
     def look(self, places: Places) -> float:
         """Look at what the loop's last turn has brought; return when to look again, on the monotonic clock."""

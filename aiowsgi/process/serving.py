@@ -229,6 +229,10 @@ class _Serving:
         else:
             self._go_on("serving on, for the upgrade has failed")
 
+    def is_silent(self, pid: int) -> bool:
+        # A developer's debugger may have stopped all threads of it.
+        return not self._config.reload and self._board.lateness.is_silent(pid)
+
     def look(self, places: Places) -> float:
         workers = self._workers if self.preloads else sum(child.ready for child in places.children)
         self._manager.status(f"{self._doing}, workers: {workers}")

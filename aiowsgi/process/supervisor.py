@@ -26,6 +26,7 @@ from aiowsgi.process.places import Done, Places
 from aiowsgi.process.questions import Answers, Questions
 from aiowsgi.process.selecting import Selecting
 from aiowsgi.process.service import Service
+from aiowsgi.process.silence import Silence
 from aiowsgi.process.upgrade import Upgrade
 from aiowsgi.server.answering import Answer, Answering
 from aiowsgi.server.listeners import Listener, address_of, close_listeners, leave_listeners
@@ -106,6 +107,7 @@ class Supervisor:
         count = 1 if service.preloads else workers
         self._places = Places(count, spawn, self._selector, graceful, self._start, self._fail)
         self._questions = Questions(self._selector)
+        self._silence = Silence(service.is_silent, self._questions)
         self._upgrade = Upgrade(
             *(partial(self._fork, service.start_anew, leave=self._close_loop), self._selector, graceful),
             *(self._give_way, partial(service.upgraded, 0)),
@@ -164,6 +166,7 @@ class Supervisor:
             if self._stops_at <= time.monotonic():
                 self._stop()
             self._places.act()
+            self._silence.act(self._places.children)
             self._questions.act()
             self._upgrade.act()
             if self._control is not None:
@@ -193,7 +196,8 @@ class Supervisor:
 
     def _seconds_until_due(self) -> float | None:
         look = self._service.look(self._places)
-        due = min(self._places.due(), self._questions.due(), self._upgrade.due(), self._stops_at, look)
+        asked = min(self._questions.due(), self._silence.due())
+        due = min(self._places.due(), asked, self._upgrade.due(), self._stops_at, look)
         if self._control is not None:
             due = min(due, self._control.due())
         return None if due == math.inf else min(max(0.0, due - time.monotonic()), LONGEST_WAIT)

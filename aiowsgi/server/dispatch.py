@@ -59,7 +59,7 @@ class Dispatch:
         self._shared.pool.watch = None
         if self._timer is not None:
             self._timer.cancel()
-        self.sweep()
+        self._lateness.leave(self._pid)
 
     def _note_call(self) -> None:
         self._shared.pool.watch = None

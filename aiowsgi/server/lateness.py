@@ -48,6 +48,18 @@ class Lateness:
             if other and other != pid and until > now and lives(int(other)):
                 yield behind
 
+    def leave(self, pid: int) -> None:
+        """Say that the worker ``pid``, who calls this, accepts nobody any more, and will say nothing else."""
+        line = self._line(pid)
+        if line is not None:
+            self._words[line + _BEHIND] = self._words[line + _UNTIL] = math.inf
+
+    def is_silent(self, pid: int) -> bool:
+        """Return whether the worker ``pid`` should have said something by now; not of one that never has."""
+        said, now = self._words.tolist(), monotonic()
+        pids, untils = said[_PID::_LENGTH], said[_UNTIL::_LENGTH]
+        return any(other == pid and until <= now for other, until in zip(pids, untils, strict=False))
+
     def _line(self, pid: int) -> int | None:
         """Return where the words of a process are; where it has no line it takes that of one that has ended."""
         words, lines = self._words, self._lines
