@@ -20,6 +20,7 @@ from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.process.supervisor import tell as tell_people
+from aiowsgi.server.life import release
 from aiowsgi.server.listeners import open_listeners, open_private
 
 TOKEN, TOKEN_END = os.pipe()  # holds tokens, so that some workers do something else than the others
@@ -59,6 +60,7 @@ def cling(report: Report, life: int | None) -> None:
 def orphan(report: Report, life: int | None) -> None:
     """Serve until the supervisor is gone."""
     assert life is not None
+    release(life)
     say(f"serving {os.getpid()}")
     report.ready()
     assert os.read(life, 1) == b""

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,6 +237,15 @@ def test_workers_see_the_death_of_the_supervisor(supervise: Start) -> None:
     program.out.until("started")
     program.send(signal.SIGKILL)
     assert sum(line.startswith("orphaned") for line in program.out.rest()) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system has to see to it")
+def test_workers_that_still_load_end_with_the_supervisor(supervise: Start) -> None:
+    program = supervise("load_for_ever", "2")
+    program.out.until("loading")
+    program.out.until("loading")
+    program.send(signal.SIGKILL)
+    assert program.out.rest() == []
 
 
 def test_a_failure_of_the_supervisor_itself_leaves_nothing_behind(supervise: Start, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
+from aiowsgi.server.life import guard
 from aiowsgi.wsgi.serial import OneThread
 
 START_FAILED = 2  # exit status
@@ -86,7 +87,7 @@ class Report:
 
 
 # What a worker process does until it is done, given its report and a descriptor that comes to its end of file
-# when the parent dies (None: there is no parent).
+# when the parent dies (None: there is no parent). The process is killed then, unless it has called ``release``.
 Work = Callable[[Report, int | None], None]
 
 
@@ -216,7 +217,7 @@ def _live(work: Work, life: int, report: Report, shed: Callable[[], None]) -> No
             if report.line is not None:
                 # A descriptor of its own, which stays open: what is written there later must not get elsewhere.
                 faulthandler.register(signal.SIGURG, os.dup(report.line.fileno()))
-            work(report, life)
+            work(report, guard(life))
         logging.shutdown()
         last = OneThread("aiowsgi-last")
         last.submit(_flush)

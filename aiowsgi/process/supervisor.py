@@ -29,6 +29,7 @@ from aiowsgi.process.service import Service
 from aiowsgi.process.silence import Silence
 from aiowsgi.process.upgrade import Upgrade
 from aiowsgi.server.answering import Answer, Answering
+from aiowsgi.server.life import release
 from aiowsgi.server.listeners import Listener, address_of, close_listeners, leave_listeners
 
 # Seconds until the loop looks at its clock again where nothing happens: epoll has no number for more than 24 days.
@@ -129,6 +130,7 @@ class Supervisor:
         self._signals = {signal.SIGCHLD: self._reap, signal.SIGTERM: self.stop}
         self._above = _Above(Answering(line, Selecting(self._selector), answers), life, orphaned)
         self._selector.register(life, selectors.EVENT_READ, self._lose_above)
+        release(life)
 
     def _lose_above(self) -> None:
         assert self._above is not None

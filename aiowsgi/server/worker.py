@@ -27,6 +27,7 @@ from aiowsgi.server.dispatch import Dispatch
 from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import begin_to_drain, drain
 from aiowsgi.server.inspection import answers
+from aiowsgi.server.life import release
 from aiowsgi.server.listeners import Listener, port_of_https
 from aiowsgi.server.readycheck import check
 from aiowsgi.server.recycling import Recycling
@@ -129,6 +130,7 @@ class Worker:
             shared = self._shared(loop, stack)
             if life is not None:
                 loop.add_reader(life, self._watch_life, loop, life, stop)
+                release(life)
                 stack.callback(loop.remove_reader, life)
             if line is not None:
                 reopen: Answer = partial(_reopen, shared)
