@@ -54,9 +54,17 @@ def grown():
     child.join(10)
     return ours.recv()
 
+def interrupted():
+    statuses = []
+    for number in (signal.SIGINT, signal.SIGHUP):
+        program = subprocess.Popen(["sleep", "60"])
+        program.send_signal(number)
+        statuses.append(program.wait(10))
+    return statuses
+
 def application(environ, start_response):
-    paths = {"/terminated": terminated, "/pooled": pooled, "/started": started, "/grown": grown}
-    result = paths[environ["PATH_INFO"]]()
+    does = [terminated, pooled, started, interrupted, grown]
+    result = {each.__name__: each for each in does}.get(environ["PATH_INFO"][1:], list)()
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps({"pid": os.getpid(), "result": result}).encode()]
 """
@@ -112,6 +120,25 @@ def test_a_pool_of_processes_works_and_ends(project: Path, loop: str) -> None:
         answers = [told(peer, "/pooled") for _ in range(2)]
         assert [answer["result"] for answer in answers] == [[1, 4, 9]] * 2
         assert len({answer["pid"] for answer in answers}) == 1
+
+
+def test_a_program_can_be_interrupted(project: Path, loop: str) -> None:
+    with (
+        RunningServer("app", "--loop", loop, cwd=project) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        assert told(peer, "/interrupted")["result"] == [-signal.SIGINT, -signal.SIGHUP]
+
+
+def test_a_worker_takes_no_notice_of_the_signals_of_a_terminal(project: Path, loop: str) -> None:
+    with (
+        RunningServer("app", "--loop", loop, cwd=project) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        pid = told(peer, "/")["pid"]
+        for number in (signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, number)
+            assert told(peer, "/")["pid"] == pid
 
 
 def test_a_child_of_a_child_has_its_handlers(project: Path, loop: str) -> None:

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Container
 from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from aiowsgi.server.life import guard
@@ -177,7 +177,7 @@ def fork(
     """Start a process that does ``work`` and return it; ``leads`` as for ``Child``.
 
     ``signals`` are those that the parent handles. In the child they have their defaults again, but SIGINT and SIGHUP
-    are ignored: a terminal sends them to the whole process group, and what they mean is the parent's to say.
+    do nothing: a terminal sends them to the whole process group, and what they mean is the parent's to say.
     ``leave`` is called in the child, to close what is the parent's alone. Raises OSError.
     """
     _flush()  # or the child would write it once more
@@ -231,8 +231,12 @@ def _shed(signals: Collection[int], mask: set[int], leave: Callable[[], None]) -
     signal.set_wakeup_fd(-1)
     leave()
     for number in signals:
-        signal.signal(number, signal.SIG_IGN if number in _OF_TERMINALS else signal.SIG_DFL)
+        signal.signal(number, _do_nothing if number in _OF_TERMINALS else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN this is not handed on to a program that the child starts."""
 
 
 def reap_orphans(own: Container[int]) -> None:

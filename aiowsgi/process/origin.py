@@ -88,8 +88,8 @@ class Origin:
             "passed": self.passed,
             "sockets": sockets,
         }
-        # It would die of these before it has handlers. SIGHUP and SIGINT are ignored in children anyway.
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
+        # It would die of these before it has handlers.
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         os.execve(self.command[0], self.command, {**self.environ, _VARIABLE: json.dumps(told)})
 
