@@ -142,7 +142,8 @@ class Worker:
             doors = Doors(loop)
             admission = Admission(shared, doors, most_connections(shared.limits))
             make_accept = acceptor(self._config, shared, admission, self._certificates)
-            await self._check(shared)
+            if not await self._passes(shared, stop):
+                return
             await doors.open(
                 [(listener, make_accept(self._environ(listener))) for listener in self._listeners]
             )
@@ -161,24 +162,35 @@ class Worker:
                 ready()
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
+                sweeping.cancel()
                 begin_to_drain(shared, self._config.timeouts, loop.time())
                 dispatch.end()
-                await doors.close()
-                if self._board.leaving:
-                    await doors.take_waiting()
-                if life is not None:
-                    # This process's own: whoever comes now is refused as soon as no process has one left.
-                    for listener in self._listeners:
-                        listener.close()
-                sweeping.cancel()
+                await self._close(doors, owned=life is not None)
                 await drain(shared, self._config.timeouts)
 
-    async def _check(self, shared: Shared) -> None:
+    async def _close(self, doors: Doors, owned: bool) -> None:
+        """Accept nobody any more; the listeners are closed where they are this process's own."""
+        await doors.close()
+        if self._board.leaving:
+            await doors.take_waiting()
+        if owned:  # whoever comes now is refused as soon as no process has one left
+            for listener in self._listeners:
+                listener.close()
+
+    async def _passes(self, shared: Shared, stop: asyncio.Event) -> bool:
+        """Return whether to serve: not where it should stop before the check is answered. Raises NotReadyError."""
         path = self._config.ready_check
         if path is not None and not self._config.reload:  # which shows what is wrong
             # As if it came by https, where there is any: else it may be led there, which proves nothing.
             listener = max(self._listeners, key=lambda listener: listener.tls)
-            await check(shared, self._environ(listener), path)
+            checking = shared.loop.create_task(check(shared, self._environ(listener), path))
+            stopping = shared.loop.create_task(stop.wait())
+            await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if checking.cancel():
+                return False
+            checking.result()
+        return True
 
     def _looks(self, shared: Shared, replace: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         """Yield what is to be done once a second."""
