@@ -138,24 +138,28 @@ def test_deadlines_are_looked_at_and_none_comes_early(loop: str) -> None:
 
 
 class Expiring(Served):
-    """A connection whose deadline has always passed."""
+    """A connection whose deadline has always passed, and which cannot read on."""
 
-    def __init__(self, looks: int, *, fails: bool = False) -> None:
-        """``done`` is set after so many ``looks``."""
+    def __init__(self, times: int, fails: str = "") -> None:
+        """``done`` is set when it has expired so many ``times``; ``fails`` is the method that does."""
         self.deadline = 0.0
         self.done = asyncio.Event()
         self.cut = False
-        self._looks = looks
+        self._times = times
         self._fails = fails
 
     def expire(self) -> None:
-        self._looks -= 1
-        if not self._looks:
+        self._times -= 1
+        if not self._times:
             self.done.set()
-        if self._fails:
-            raise OSError("the client has left")
+        self._do("expire")
 
-    def look(self) -> None: ...
+    def look(self) -> None:
+        self._do("look")
+
+    def _do(self, method: str) -> None:
+        if method == self._fails:
+            raise OSError("the client has left")
 
     def drain(self) -> None: ...
 
@@ -163,12 +167,14 @@ class Expiring(Served):
         self.cut = True
 
 
-async def test_a_connection_that_fails_at_its_deadline_takes_away_nobody_elses(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("fails", ["expire", "look"])
+async def test_a_connection_that_fails_takes_away_nobody_elses_deadline(
+    caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     with Server() as server:
-        failing, other = Expiring(2, fails=True), Expiring(2)
+        failing, other = Expiring(2, fails), Expiring(2)
         server.shared.connections = dict.fromkeys((failing, other))
+        server.shared.unread = {failing, other}
         sweeping = asyncio.create_task(sweep(server.shared, 0.001))
         async with asyncio.timeout(WAIT):
             await failing.done.wait()
@@ -177,6 +183,27 @@ async def test_a_connection_that_fails_at_its_deadline_takes_away_nobody_elses(
     assert failing.cut
     assert not other.cut
     assert "could not deal with its deadline" in caplog.text
+
+
+async def test_a_look_that_fails_takes_away_nobody_elses(caplog: pytest.LogCaptureFixture) -> None:
+    looks = 0
+
+    def fail() -> None:
+        raise OSError("no such file")
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    with Server() as server:
+        connection = Expiring(2)
+        server.shared.connections = {connection: None}
+        sweeping = asyncio.create_task(sweep(server.shared, 0.001, fail, look))
+        async with asyncio.timeout(WAIT):
+            await connection.done.wait()
+        sweeping.cancel()
+    assert looks >= 2
+    assert "has failed, and is tried again" in caplog.text
 
 
 # Draining.
