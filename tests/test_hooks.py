@@ -110,6 +110,41 @@ def test_hooks_are_called_in_their_order(folder: Path) -> None:
         server.until(rf"^worker_stop {pid} of {server.pid} first with application$")
 
 
+HANGING = """\
+import threading, time
+
+def request_end(end):
+    print("told", flush=True)
+    threading.Event().wait()
+
+def worker_stop():
+    time.sleep(2)
+    print("has stopped", flush=True)
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/hang":
+        print("entered", flush=True)
+        threading.Event().wait()
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+def test_what_hangs_leaves_time_for_the_last_hook(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(HANGING)
+    hooks = ("--on-request-end", "app:request_end", "--on-worker-stop", "app:worker_stop")
+    with (
+        RunningServer("app", *hooks, "--graceful-timeout", "0.1", cwd=tmp_path) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        peer.get("/")
+        server.until("^told$")
+        peer.send(get("/hang"))
+        server.until("^entered$")
+        server.stop()
+        server.until("^has stopped$")
+
+
 def test_each_worker_has_its_hooks_where_the_application_is_preloaded(folder: Path) -> None:
     options = ("--preload", "--workers", "2", *ALL)
     with RunningServer("app:application", *options, cwd=folder) as server:

@@ -41,7 +41,9 @@ from aiowsgi.wsgi.serial import OneThread
 
 logger = logging.getLogger("aiowsgi.serving")
 
-SPARE = 3.0  # seconds past the graceful timeout, for a worker to cut what is left and end by itself
+# Seconds past the graceful timeout for a worker to cut what is left and end by itself: three are for on_worker_stop,
+# before which its threads have one to end, and the log has one behind it.
+SPARE = 5.0
 
 
 def run(

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from time import monotonic
 
 from aiowsgi.config import Config
 from aiowsgi.http.parser import Parser
@@ -52,6 +53,23 @@ with suppress(ImportError):  # there is no uvloop for Windows
 logger = logging.getLogger("aiowsgi.worker")
 
 DISK_THREADS = 2
+
+# Seconds for all threads of a worker to end behind its last connection, one kind after the other; and for each kind at
+# the least, so that one that hangs does not have the others told of.
+LAST, LEAST = 1.0, 0.1
+
+
+class _Last:
+    """What is left of LAST."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+
+    def seconds(self) -> float:
+        """Return it; it begins when this is called first."""
+        now = monotonic()
+        self._end = self._end or now + LAST
+        return max(LEAST, self._end - now)
 
 
 class Worker:
@@ -201,24 +219,24 @@ class Worker:
             yield partial(self._certificates.look, shared.disk)
 
     def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
-        config = self._config
+        config, last = self._config, _Last()
         pool = CallPool(
             config.threads, config.limits, config.timeouts, loop.call_soon, loop.call_soon_threadsafe
         )
-        stack.callback(_close_calls, pool)
+        stack.callback(_close_calls, pool, last)
         disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
-        stack.callback(_close_disk, disk)
+        stack.callback(_close_disk, disk, last)
         access_log = ends = None
         if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
             writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
             access_log = self._log(self._access_log, writer)
-            stack.callback(_finish_log, writer, access_log)
+            stack.callback(_finish_log, writer, access_log, last)
         hook = find_hook("on_request_end", config.on_request_end, None)
         if hook is not None:
             teller = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
             ends = RequestEnds(hook, teller.submit_unbounded, teller.hand_over)
-            stack.callback(_finish_ends, teller, ends)
+            stack.callback(_finish_ends, teller, ends, last)
         logs: list[Log] = [log for log in (access_log, ends) if log is not None]
         return Shared(
             loop=loop,
@@ -275,24 +293,24 @@ def _close_spools(disk: Pool) -> None:
         disk.submit_unbounded(Errand(disk, spool.close_left_behind, lambda error: None))
 
 
-def _close_calls(pool: CallPool) -> None:
-    if not pool.close(1.0):
+def _close_calls(pool: CallPool, last: _Last) -> None:
+    if not pool.close(last.seconds()):
         for told in pool.running():
             logger.warning("a thread is left behind: %s", told)
 
 
-def _close_disk(disk: Pool) -> None:
-    if not disk.close(1.0):
+def _close_disk(disk: Pool, last: _Last) -> None:
+    if not disk.close(last.seconds()):
         logger.warning("a look at the disk has not returned; its thread is left behind")
 
 
-def _finish_log(writer: Pool, log: AccessLog) -> None:
+def _finish_log(writer: Pool, log: AccessLog, last: _Last) -> None:
     log.finish()
-    if not writer.close(1.0):
+    if not writer.close(last.seconds()):
         logger.warning("the access log is not read, and its last lines are left out")
 
 
-def _finish_ends(teller: Pool, ends: RequestEnds) -> None:
+def _finish_ends(teller: Pool, ends: RequestEnds, last: _Last) -> None:
     ends.finish()
-    if not teller.close(1.0):
+    if not teller.close(last.seconds()):
         logger.warning("on_request_end has not returned; it is not told of the last answers")
