@@ -27,7 +27,7 @@ def test_systemd_is_told_of_the_start_and_the_end(tmp_path: Path) -> None:
             assert notified.next() == ("STATUS=serving, workers: 2", server.pid)
             assert server.stop() == 0
             # The delay, the graceful timeout, and as long again as it takes to kill who does not heed that.
-            assert notified.next() == ("STOPPING=1\nEXTEND_TIMEOUT_USEC=9100000", server.pid)
+            assert notified.next() == ("STOPPING=1\nEXTEND_TIMEOUT_USEC=11100000", server.pid)
             assert notified.next() == ("STATUS=stopping, workers: 2", server.pid)
 
 
