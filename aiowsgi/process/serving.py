@@ -11,7 +11,6 @@ from wsgiref.types import WSGIApplication
 from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
-from aiowsgi.process.allocator import share_arenas
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.early import EarlySignals
 from aiowsgi.process.notify import Manager
@@ -138,7 +137,6 @@ class _Serving:
             self.helper = Watch(roots(config), config.reload_include, os.getpid(), self._board.stamp_pages)
 
     def work(self, report: Report, life: int | None) -> None:
-        share_arenas()
         if self._origin.predecessor is not None:
             self._origin.predecessor.close()
         if self._config.reload:
