@@ -224,9 +224,8 @@ class Call(Work):
         if not isinstance(data, bytes):
             raise ApplicationMistake(f"PEP 3333 asks for bytes as the body, not {type(data).__name__}")
         if not data:
-            if (
-                self._outbox.gone
-            ):  # PEP 3333, "Middleware Handling of Block Boundaries": whoever waits yields it
+            # PEP 3333, "Middleware Handling of Block Boundaries": an application yields it while it waits.
+            if self._outbox.gone:
                 raise ClientDisconnected("the client has left")
             return
         if not self._started:
