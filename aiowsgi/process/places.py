@@ -205,8 +205,6 @@ class Places:
     # What the processes tell.
 
     def _hear(self, child: Child) -> None:
-        if child not in self.children:  # reaped in this very turn of the loop
-            return
         place = self.children[child]
         if not child.hear():  # it may live on, but the end of file would be reported again and again
             self._selector.unregister(child.pipe)
