@@ -244,6 +244,7 @@ class Service:
     fails: bool  # where it is told of the start
     helper: Work | None = None
     preloads: bool = False
+    obeys: bool = False
     patience: float | None = None  # seconds for all but the first ones to be ready
     successor: Work | None = None  # what stands for the new server; where nothing does, no process can be had
 

@@ -21,6 +21,28 @@ from tests.thread_server import LOOPS, Peer, get
 HANGING = "import os\nos.write(1, b'loading\\n')\nopen('fifo').read()\n"
 OPTIONS = ("app:application", "--workers", "2")
 
+# It answers when somebody has written to the pipe.
+WAITING = """\
+import os
+
+def application(environ, start_response):
+    os.write(1, b"entered\\n")
+    open("pipe").read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"answered"]
+"""
+
+# Only the first worker that loads it gets any further.
+FOR_ONE = """\
+import os, signal
+
+try:
+    os.mkdir("taken")
+except FileExistsError:
+    os.write(1, b"loading\\n")
+    signal.pause()
+"""
+
 
 def answer(server: RunningServer) -> str:
     """Return which code has answered a request on a new connection."""
@@ -121,6 +143,52 @@ def test_the_end_of_the_old_server_is_that_of_the_new_one_while_that_is_not_read
         server.until("^loading$", 2)
         assert server.stop() == 0  # and no process is left
         assert "serves on" not in server.log()
+
+
+def test_a_sigterm_to_all_processes_cuts_nobody_whom_a_new_server_serves_already(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write(tmp_path)
+    settings = tmp_path / "aiowsgi.toml"
+    settings.write_text("bind = ['127.0.0.1:0']\n")
+    with RunningServer(*OPTIONS, "--drain-delay", "3600", cwd=tmp_path, bind=False) as server:
+        (tmp_path / "app.py").write_text(FOR_ONE + WAITING)
+        settings.write_text(f"bind = ['127.0.0.1:0', 'unix:{tmp_path}/new']\n")
+        new = begin(server)
+        server.until("^loading$")
+        with Peer(str(tmp_path / "new")) as peer:
+            peer.send(get("/"))
+            server.until("^entered$")
+            os.kill(new, signal.SIGTERM)
+            server.until("stopping$")  # without a delay: the old one serves on
+            os.kill(server.pid, signal.SIGTERM)
+            server.until("stopping in 3600 s$")  # it has asked the new one by then
+            os.kill(new, signal.SIGTTIN)
+            server.until("workers: 3$")  # which has heard both by then
+            (tmp_path / "pipe").write_text("go on")
+            assert peer.answer().status == 200
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_sigterm_for_a_server_that_gives_way_cuts_nobody_and_a_second_one_does(
+    times: int, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "app.py").write_text(WAITING)
+    with RunningServer(*OPTIONS, cwd=tmp_path) as server, Peer(("127.0.0.1", server.port)) as peer:
+        peer.send(get("/"))
+        server.until("^entered$")
+        old = server.pid
+        begin(server)
+        server.follow()
+        for _ in range(times):
+            os.kill(old, signal.SIGTERM)
+            server.until("stopping$")
+        if times == 1:
+            (tmp_path / "pipe").write_text("go on")
+            assert peer.answer().status == 200
+        else:
+            with pytest.raises(ConnectionError):
+                peer.answer()
 
 
 def test_a_server_that_is_to_drain_does_so_and_gives_up_its_upgrade(tmp_path: Path) -> None:

@@ -48,10 +48,19 @@ class Predecessor:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._report, READY)
         # Whoever speaks to systemd before it has been told of the new process is not listened to.
-        told = select.poll()
-        told.register(self._report, 0)  # its end of the pipe is closed then
-        told.poll(PATIENCE * 1000)
-        self.close()
+        if not self.holds(PATIENCE):
+            self.close()
+
+    def holds(self, seconds: float = 0.0) -> bool:
+        """Return whether it has not let go of this server by now, or so many ``seconds`` from now.
+
+        Until then its end is this one's. It lets go by closing its end of the pipe, and by dying.
+        """
+        if self._report < 0:
+            return False
+        pipe = select.poll()
+        pipe.register(self._report, 0)
+        return not pipe.poll(seconds * 1000)
 
     def close(self) -> None:
         """Close what is left of it, and leave its files alone; a worker has no use for it either."""

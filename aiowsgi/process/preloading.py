@@ -36,6 +36,7 @@ class Preloaded:
 
     helper: Work | None = None
     preloads = False
+    obeys = True
 
     def __init__(self, work: Work, report: Report, lateness: Lateness) -> None:
         """``work`` is what workers do with what is loaded; ``report`` goes to the supervisor."""

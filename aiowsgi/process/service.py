@@ -12,6 +12,10 @@ class Service(Protocol):
     helper: Work | None  # what one more process does, beside the workers
     preloads: bool  # whether ``work`` is that of a preloader, one for all workers
 
+    @property
+    def obeys(self) -> bool:
+        """Whether another process decides on the end of this one: it asks this one to stop, and kills it."""
+
     def work(self, report: Report, life: int | None) -> None:
         """Be a worker; see ``Work``."""
 

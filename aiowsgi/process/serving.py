@@ -136,6 +136,10 @@ class _Serving:
         if config.reload:
             self.helper = Watch(roots(config), config.reload_include, os.getpid(), self._board.stamp_pages)
 
+    @property
+    def obeys(self) -> bool:
+        return self._origin.predecessor is not None and self._origin.predecessor.holds()
+
     def work(self, report: Report, life: int | None) -> None:
         if self._origin.predecessor is not None:
             self._origin.predecessor.close()

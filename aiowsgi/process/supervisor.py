@@ -41,7 +41,8 @@ logger = logging.getLogger("aiowsgi.supervisor")
 class _Phase(IntEnum):
     SERVING = 0
     DRAINING = 1  # it serves, and says that nobody should be sent to it any more
-    STOPPING = 2  # nobody is accepted any more
+    RELIEVED = 2  # it ends, as another server serves on the same sockets; nobody has asked for that
+    STOPPING = 3  # nobody is accepted any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +125,9 @@ class Supervisor:
         """Be the supervisor of a preloader's workers, which has a supervisor above it: that is signalled by people.
 
         It asks on ``line``, where ``answers`` answer. The end of file of ``life`` is its death: ``orphaned`` is called
-        and all drain. A SIGTERM that comes twice kills nobody, since whoever sends one to all processes of a service,
-        as systemd does by default, sends one beside the supervisor's: that kills the whole group itself.
+        and all drain.
         """
-        self._signals = {signal.SIGCHLD: self._reap, signal.SIGTERM: self.stop}
+        self._signals = {signal.SIGCHLD: self._reap, signal.SIGTERM: self._stop}
         self._above = _Above(Answering(line, Selecting(self._selector), answers), life, orphaned)
         self._selector.register(life, selectors.EVENT_READ, self._lose_above)
         release(life)
@@ -136,8 +136,7 @@ class Supervisor:
         assert self._above is not None
         self._selector.unregister(self._above.life)
         self._above.orphaned()
-        if self._phase < _Phase.STOPPING:
-            self._stop()
+        self._stop()
 
     def run(self, early: Callable[[], bytes] = bytes) -> int:
         """Work until asked to stop and return the exit status; in the main thread, and once.
@@ -160,7 +159,7 @@ class Supervisor:
         if self._service.helper is not None:
             self._helper = Helper(self._fork(self._service.helper))
         self._places.act()
-        while self._places.children or self._upgrade.child or self._phase < _Phase.STOPPING:
+        while self._places.children or self._upgrade.child or self._phase < _Phase.RELIEVED:
             for key, _ in self._selector.select(self._seconds_until_due()):
                 # One before it may have let go of it, or closed it, in this very turn.
                 if self._selector.get_map().get(key.fd) is key:
@@ -309,7 +308,7 @@ class Supervisor:
 
     def _give_way(self, pid: int) -> None:
         """Drain, because another process serves on the same sockets."""
-        self._phase, self._stops_at = _Phase.STOPPING, math.inf
+        self._phase, self._stops_at = _Phase.RELIEVED, math.inf
         self._service.upgraded(pid)
         leave_listeners(self._listeners)
         if self._control is not None:
@@ -330,7 +329,7 @@ class Supervisor:
 
     def _terminate(self) -> None:
         """Stop, but serve on for a while first, so that whoever sends the requests can take note."""
-        if self._delay and self._phase is _Phase.SERVING:
+        if self._delay and self._phase is _Phase.SERVING and not self._service.obeys:
             self._phase = _Phase.DRAINING
             self._stops_at = time.monotonic() + self._delay
             self._service.leave(stopping=True)
@@ -340,11 +339,16 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
-        """Ask all workers to drain; asked a second time, kill them."""
+        """Ask all workers to drain; asked a second time, kill them.
+
+        Who obeys another process leaves that to it: whoever sends a signal to all processes, as systemd does by
+        default and a terminal does, sends one beside that process's own.
+        """
         self._stops_at = math.inf
-        if self._phase >= _Phase.STOPPING:
-            self._places.kill()
-            self._upgrade.kill()
+        if self._phase is _Phase.STOPPING:
+            if not self._service.obeys:
+                self._places.kill()
+                self._upgrade.kill()
             return
         self._phase = _Phase.STOPPING
         self._service.leave(stopping=True)
