@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
@@ -25,6 +25,12 @@ grp = pytest.importorskip("grp", reason="this system has no users")
 pwd = pytest.importorskip("pwd", reason="this system has no users")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change to another user")
+UNABLE_TO_KILL = ("setpriv", "--bounding-set=-kill", "--inh-caps=-kill")
+with_setpriv = pytest.mark.skipif(
+    which("setpriv") is None
+    or subprocess.run([*UNABLE_TO_KILL, "true"], capture_output=True).returncode != 0,
+    reason="needs a process that is started with certain capabilities",
+)
 NOBODY = pwd.getpwnam("nobody")
 # Somebody whom nobody knows.
 STRANGER = 54321
@@ -101,7 +107,7 @@ def test_a_worker_that_takes_the_place_of_another_has_no_more_rights(project: Pa
 
 
 @as_root
-@pytest.mark.skipif(which("setpriv") is None, reason="needs a user who is given capabilities")
+@with_setpriv
 @pytest.mark.parametrize("user", ["nobody", str(STRANGER)], ids=["another user", "the same user"])
 @pytest.mark.parametrize("option", ["--preload", "--no-preload"])
 def test_no_capability_is_left_of_those_that_another_user_was_given(
@@ -178,11 +184,11 @@ def test_no_new_log_is_made_through_a_link_and_given_away(project: Path) -> None
     assert prey.stat().st_uid == 0
 
 
-def serve(project: Path, *arguments: str, before: str = "") -> tuple[int, str]:
+def serve(project: Path, *arguments: str, before: str = "", launcher: Sequence[str] = ()) -> tuple[int, str]:
     """Return the exit status of a server that cannot start, and what it said."""
     # What is imported before may be out of reach behind it: Python may be installed in a home folder.
     code = f"import encodings.idna, os, sys; from aiowsgi.cli import main; {before}sys.exit(main())"
-    command = [sys.executable, "-c", code, "serve", "app", "--bind", "127.0.0.1:0", *arguments]
+    command = [*launcher, sys.executable, "-c", code, "serve", "app", "--bind", "127.0.0.1:0", *arguments]
     # Without coverage, which could not write down what it has seen once the rights are gone, and would say so.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     environment = {**inherited, "PYTHONPATH": str(ROOT)}
@@ -198,6 +204,27 @@ def test_who_may_not_change_to_the_user_is_told_so_in_one_line(project: Path) ->
     before = f"os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER}); "
     line = "aiowsgi: this process may not change to user 65534 and group 65534: Operation not permitted\n"
     assert serve(project, "--user", "65534", "--group", "65534", before=before) == (2, line)
+
+
+@as_root
+@with_setpriv
+@pytest.mark.parametrize("option", ["--preload", "--no-preload"])
+def test_who_could_not_signal_the_user_is_told_so_in_one_line(option: str, project: Path) -> None:
+    line = (
+        "aiowsgi: this process may not change to user 65534 and group 65534:"
+        " without CAP_KILL the supervisor could not stop it then\n"
+    )
+    arguments = (option, "--workers", "2", "--user", "65534", "--group", "65534")
+    assert serve(project, *arguments, launcher=UNABLE_TO_KILL) == (2, line)
+
+
+@as_root
+@with_setpriv
+def test_who_stays_the_same_user_need_not_signal_others(project: Path) -> None:
+    arguments = ("app", "--user", "root", "--group", str(STRANGER))
+    with RunningServer(*arguments, cwd=project, launcher=UNABLE_TO_KILL) as server:
+        worker = int(ask(("127.0.0.1", server.port))[0])
+        assert ids(worker)[:2] == ({0}, {STRANGER})
 
 
 @as_root

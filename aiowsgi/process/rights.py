@@ -9,7 +9,7 @@ import logging
 import os
 from dataclasses import dataclass
 
-from aiowsgi.process.capabilities import drop_capabilities
+from aiowsgi.process.capabilities import drop_capabilities, may_signal_others
 
 try:
     import grp
@@ -46,6 +46,8 @@ class Rights:
                 # In this order, for behind the last call none of the others is allowed.
                 os.setgroups(self.groups)
                 os.setgid(self.group)
+                if self.user not in own[:2] and not may_signal_others():
+                    raise OSError(0, "without CAP_KILL the supervisor could not stop it then")
                 os.setuid(self.user)
             except OSError as error:
                 raise RightsError(
