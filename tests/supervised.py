@@ -308,6 +308,7 @@ def main() -> int:
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--control")
     parser.add_argument("--patience", type=float, default=control.PATIENCE)  # with the clients of that socket
+    parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--no-more-descriptors", action="store_true")
     parser.add_argument("--fail-when-started", action="store_true")
@@ -322,7 +323,7 @@ def main() -> int:
         places.FIRST_PAUSE = places.LONGEST_PAUSE = arguments.pause
     os.write(TOKEN_END, b"." * arguments.tokens)
     control.PATIENCE = arguments.patience
-    logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
+    logging.basicConfig(level=arguments.log_level, format="%(levelname)s %(message)s")
     before = descriptors(), handlers()
     supervisor = Supervisor(
         open_listeners(arguments.bind),

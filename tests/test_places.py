@@ -290,9 +290,10 @@ def test_one_fewer_takes_away_what_does_not_serve(supervise: Start) -> None:
 
 
 def test_one_fewer_during_the_start_is_the_end_of_the_start_if_the_others_are_ready(supervise: Start) -> None:
-    program = supervise("load_slowly", "2")
+    program = supervise("load_slowly", "2", "--log-level", "DEBUG")
     first = pid_in(program.out.until("serving"))
     program.out.until("loading")
+    program.err.until(f"worker {first} is ready$")  # it says that it serves before it reports
     program.send(signal.SIGTTOU)
     assert program.out.until("") == "started"
     program.send(signal.SIGTERM)
