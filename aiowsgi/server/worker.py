@@ -237,6 +237,9 @@ class Worker:
             teller = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
             ends = RequestEnds(hook, teller.submit_unbounded, teller.hand_over)
             stack.callback(_finish_ends, teller, ends, last)
+        # First of all they are told to end, so that those that idle have while others were waited for.
+        stack.callback(disk.close, 0.0)
+        stack.callback(pool.close, 0.0)
         logs: list[Log] = [log for log in (access_log, ends) if log is not None]
         return Shared(
             loop=loop,
