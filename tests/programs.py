@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import IO
 
 PATIENCE = 30.0  # seconds; past it a test fails, and no test waits for it
@@ -24,11 +25,13 @@ class Output:
 
     def until(self, pattern: str) -> str:
         """Return the first line, of those not yet read, in which ``pattern`` is found."""
-        while True:
+        end = monotonic() + PATIENCE
+        while monotonic() < end:
             line = self._line()
             assert line is not None, f"ended without {pattern!r}"
             if re.search(pattern, line):
                 return line
+        raise AssertionError(f"other lines than {pattern!r} came again and again")
 
     def rest(self) -> list[str]:
         """Return the remaining lines, up to the end of the pipe."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 15.0  # seconds; past it a test fails, and no test waits for it
+PATIENCE = 25.0  # seconds; past it a test fails, and no test waits for it. The graceful timeout is longer.
 
 
 class RunningServer:

@@ -25,7 +25,7 @@ from aiowsgi.server.listeners import open_listeners, open_private
 
 TOKEN, TOKEN_END = os.pipe()  # holds tokens, so that some workers do something else than the others
 os.set_blocking(TOKEN, False)
-GO, GO_END = os.pipe()
+GO, GO_END = os.pipe()  # holds a byte for each worker that has begun to serve, to let others go on
 
 
 def say(line: str) -> None:
@@ -43,6 +43,7 @@ def drain(report: Report, life: int | None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     say(f"serving {os.getpid()}")
     report.ready()
+    os.write(GO_END, b".")
     signal.sigwait([signal.SIGTERM])
     say(f"drained {os.getpid()}")
 
@@ -104,7 +105,6 @@ def one_fails(report: Report, life: int | None) -> None:
     if take_token():
         os.read(GO, 1)
         raise ValueError("the application is broken")
-    os.write(GO_END, b".")
     drain(report, life)
 
 

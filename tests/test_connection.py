@@ -1058,10 +1058,11 @@ async def test_an_application_that_is_silent_too_long_is_answered_for_and_the_co
 
 
 async def test_the_answer_of_an_application_that_was_given_up_is_thrown_away_and_closed() -> None:
-    gate, closed = ThreadEvent(), ThreadEvent()
+    entered, gate, closed = ThreadEvent(), ThreadEvent(), ThreadEvent()
 
     def pieces() -> Iterator[bytes]:
         try:
+            entered.set()
             assert_set(gate)
             yield b"too late"
             yield b"much too late"
@@ -1071,7 +1072,7 @@ async def test_the_answer_of_an_application_that_was_given_up_is_thrown_away_and
     with Server(Applied(answering(pieces())), threads=1, timeouts=TIMEOUTS) as server:
         client = server.connect()
         client.send(GET % b"hangs")
-        await client.until_true(lambda: list(server.pool.running()))
+        assert await happens(entered)
         server.pass_time(1)
         server.pass_time(301)
         answer = await client.receive(b"</html>\n")

@@ -37,8 +37,8 @@ def application(environ, start_response):
 THREADS = 4
 
 # Seconds in which an answer has to come. It is 0.1 where nothing else runs; but whoever comes to the worker whose
-# threads are held waits until the test ends, for the test itself waits for the answers.
-PROMPT = 0.5
+# threads are held waits until the test ends, for the test itself waits for the answers, and 30 s at the most.
+PROMPT = 10.0
 
 
 class Site:
@@ -102,8 +102,11 @@ class Site:
         return found
 
     async def ask(self, count: int) -> None:
-        """Have so many requests on new connections answered promptly, a few at a time."""
-        async with Crowd(self.server.port, steady=0, hasty=4).asking() as crowd:
+        """Have so many requests on new connections answered promptly, two at a time.
+
+        Where fewer than three threads are free, a machine that stops for a moment has all workers wait, and accept.
+        """
+        async with Crowd(self.server.port, steady=0, hasty=2).asking() as crowd:
             await crowd.more(count)
         assert crowd.failures == []
         assert crowd.slowest < PROMPT
@@ -125,11 +128,11 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 async def test_whoever_comes_is_served_where_a_thread_is_free(site: Site) -> None:
     pid, peers, names = site.saturate()
     other = site.other(pid)
-    more = [site.come() for _ in range(2)]
-    names += [site.hold(peer, other) for peer in more]
+    more = site.come()
+    names.append(site.hold(more, other))
     await site.ask(200)
     site.release(*names)
-    for peer in (*peers[:THREADS], *more):
+    for peer in (*peers[:THREADS], more):
         assert peer.answer().status == 200
     site.until(pid, "accepting again")
 

@@ -135,7 +135,7 @@ def test_past_the_cap_the_worker_is_replaced_while_its_other_requests_go_on(proj
                 r"a thread is left behind: GET /hang/0 has got no further for \d+ s, in aiowsgi-call-\d"
             )
             server.until(r"a thread is left behind: GET /hang/3 ")
-            assert server.log().count("in hang_here") == 8
+            server.until("in hang_here$", 8)
         with Peer(address) as peer:
             assert pid_of(peer) == following
             assert threads_of(peer) == ["aiowsgi-call-1", "aiowsgi-call-2", "aiowsgi-call-3"]

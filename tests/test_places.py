@@ -117,7 +117,6 @@ def test_one_that_was_replaced_and_does_not_stop_in_time_is_killed(supervise: St
     program = supervise("cling", "1", "--graceful", "0.1")
     [first] = begun(program, 1)
     program.send(signal.SIGHUP)
-    program.out.until(f"clinging {first}")
     program.err.until(f"WARNING worker {first} has not stopped in time and is killed")
     program.send(signal.SIGTERM)
     program.err.until("has not stopped in time and is killed")
@@ -215,26 +214,27 @@ def test_a_reload_during_a_reload_begins_again_at_once(supervise: Start) -> None
 
 
 def test_one_that_is_not_ready_in_time_is_stopped_and_fails_the_reload(supervise: Start) -> None:
-    program = supervise("load_through_sigterm", "1", "--later-patience", "0.1", "--graceful", "0.1")
+    program = supervise("load_through_sigterm", "1", "--later-patience", "1", "--graceful", "0.1")
     [first] = begun(program, 1)
     program.send(signal.SIGHUP)
-    second = pid_in(program.out.until("loading"))
+    second = pid_in(program.out.until("loading"))  # within that second, or it would not heed the SIGTERM
     assert program.err.until("ERROR") == (
-        f"ERROR worker {second} is not ready after 0.1 s and is stopped; worker {first} serves on"
+        f"ERROR worker {second} is not ready after 1 s and is stopped; worker {first} serves on"
     )
     assert program.err.until("") == "ERROR the reload is given up"
     assert program.err.until("") == f"WARNING worker {second} has not stopped in time and is killed"
     program.send(signal.SIGTERM)
-    assert program.out.rest() == [f"drained {first}"]
+    assert {*program.out.rest()} <= {f"drained {first}"}  # which has 0.1 s for it, too
+    assert program.status() == 0
 
 
 def test_one_that_is_not_ready_in_time_is_tried_again_where_nobody_serves(supervise: Start) -> None:
     program = supervise("load_slowly", "1", "--later-patience", "0.1")
     [first] = begun(program, 1)
     os.kill(first, signal.SIGKILL)
-    second = pid_in(program.out.until("loading"))
-    program.err.until(rf"ERROR worker {second} is not ready after .*; the next one starts in 0\.2 s")
-    assert pid_in(program.out.until("loading")) != second
+    line = r"ERROR worker \d+ is not ready after .*; the next one starts in "
+    late = {program.err.until(line + pause).split()[2] for pause in (r"0\.2 s", r"0\.4 s")}
+    assert len(late) == 2
 
 
 def test_the_first_one_that_is_not_ready_in_time_is_a_failed_start(supervise: Start) -> None:
@@ -291,8 +291,8 @@ def test_one_fewer_takes_away_what_does_not_serve(supervise: Start) -> None:
 
 def test_one_fewer_during_the_start_is_the_end_of_the_start_if_the_others_are_ready(supervise: Start) -> None:
     program = supervise("load_slowly", "2", "--log-level", "DEBUG")
-    first = pid_in(program.out.until("serving"))
-    program.out.until("loading")
+    said = {name: int(pid) for name, pid in (program.out.until("serving|loading").split() for _ in range(2))}
+    first = said["serving"]
     program.err.until(f"worker {first} is ready$")  # it says that it serves before it reports
     program.send(signal.SIGTTOU)
     assert program.out.until("") == "started"

@@ -194,8 +194,8 @@ def test_a_reload_reads_the_settings_again(tmp_path: Path) -> None:
 
 
 def test_all_that_is_in_flight_is_answered_when_it_is_stopped(tmp_path: Path) -> None:
-    write(tmp_path, slow=2)
-    options = ("--workers", "2", "--threads", "10")
+    write(tmp_path, slow=1)
+    options = ("--workers", "2", "--threads", "20")
     with RunningServer("app:application", *options, cwd=tmp_path) as server, ExitStack() as stack:
         peers = [stack.enter_context(Peer(("127.0.0.1", server.port))) for _ in range(20)]
         for peer in peers:

@@ -18,6 +18,7 @@ import pytest
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.messages import Request
 from aiowsgi.http.states import State
+from aiowsgi.server.sending import NEVER
 from aiowsgi.site.router import Answer, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import ClientDisconnected
@@ -82,10 +83,13 @@ class Steered:
         return await asyncio.to_thread(self.results.get, timeout=WAIT)
 
     async def waits(self, client: Client) -> None:
-        """Wait until it waits for the client."""
+        """Wait until it waits for the client, and the connection has been told so."""
         connection = client.connection
-        await client.until_true(lambda: connection._stream is not None and connection._stream.waits)
-        await asyncio.sleep(0)  # for the connection to be told so
+        await client.until_true(
+            lambda: (
+                connection._stream is not None and connection._stream.waits and connection.deadline < NEVER
+            )
+        )
 
 
 class Say:

@@ -174,7 +174,7 @@ def test_kills_a_worker_that_does_not_stop_in_time(supervise: Start) -> None:
     program.out.until("started")
     program.send(signal.SIGTERM)
     assert program.err.until("WARNING").endswith(f"worker {clinging} has not stopped in time and is killed")
-    assert program.out.rest() == [f"clinging {clinging}"]
+    assert {*program.out.rest()} <= {f"clinging {clinging}"}  # it may be killed before it has said so
     assert program.status() == 0
 
 

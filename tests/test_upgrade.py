@@ -365,14 +365,15 @@ def test_a_new_server_that_does_not_stop_is_killed(more: tuple[signal.Signals, .
         program.send(signal.SIGUSR2)
         program.err.until("WARNING no upgrade: one is going on already$")
         program.send(signal.SIGTERM)
-        program.out.until("drained")
-        program.send(signal.SIGUSR2)
-        program.err.until("WARNING no upgrade: one is going on already$")
+        if more:
+            program.out.until("drained")
+            program.send(signal.SIGUSR2)
+            program.err.until("WARNING no upgrade: one is going on already$")
         for number in more:
             program.send(number)
         if not more:
             program.err.until(r"WARNING process \d+ has not stopped in time and is killed$")
-        assert program.out.rest() == ["upgraded 0"]
+        assert [line for line in program.out.rest() if not line.startswith("drained")] == ["upgraded 0"]
         assert program.status() == 0
 
 

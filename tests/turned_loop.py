@@ -11,7 +11,7 @@ from aiowsgi.http.messages import FileRange, HTTPError
 from aiowsgi.wsgi.bridge import Outbox
 from aiowsgi.wsgi.pool import Pool
 
-WAIT = 10.0  # seconds; only a test that fails waits so long
+WAIT = 30.0  # seconds; only a test that fails waits so long
 
 
 class TurnedLoop:

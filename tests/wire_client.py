@@ -24,7 +24,7 @@ from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.environ import server_environ
 from aiowsgi.wsgi.pool import Pool
 
-WAIT = 10.0  # seconds; only a test that fails waits so long
+WAIT = 30.0  # seconds; only a test that fails waits so long
 
 
 class MemorySocket:
