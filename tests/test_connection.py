@@ -1151,6 +1151,17 @@ async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
         assert client.transport.aborted
 
 
+async def test_an_answer_in_one_piece_is_not_over_before_it_is_taken() -> None:
+    with Server(Applied(answering(b"x" * 100_000)), timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(GET % b"")
+        await client.until_paused()
+        assert client.state == State.ANSWERING
+        server.pass_time(60)
+        assert client.transport.aborted
+
+
 async def test_an_answer_has_to_be_taken_at_the_least_rate_however_it_drips() -> None:
     with Server(Applied(answering(b"x" * 1_000_000)), timeouts=TIMEOUTS) as server:
         client = server.connect()

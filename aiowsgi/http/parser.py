@@ -55,10 +55,10 @@ def _join(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return fields
 
 
-def _persists(version: str, connection: str | None) -> bool:
-    """Tell whether the client lets the connection persist (RFC 9112 section 9.3). Raises HTTPError 400."""
-    if connection is None:
-        return version == "HTTP/1.1"
+def _persists(version: str, connection: str) -> bool:
+    """Tell whether the connection persists by the value of Connection (RFC 9112 section 9.3). Raises HTTPError 400."""
+    if connection == "keep-alive":  # as most browsers say
+        return True
     options = tokens(connection)
     for option in options:
         if option in END_TO_END or is_proxy_field(option):
@@ -126,6 +126,10 @@ class Parser:
     ) -> None:
         """``drops`` tells of a field's name whether no application is to see it."""
         self._limits = limits
+        # Of a whole head split at LF: the request line, the empty one, and nothing behind it.
+        self._most_lines = limits.fields + 3
+        self._longest_line = limits.request_line + 1  # bytes, with its CR
+        self._longest_head = limits.head + 4  # bytes, with the empty line
         self._fast = fast
         self._drops = drops
         self._request_lines = RequestLines()
@@ -192,13 +196,8 @@ class Parser:
 
     def _read_fast(self, head: bytes, size: int) -> tuple[Request, ContentReader | None, int]:
         """Read ``head``, which ends with the empty line. Its lines keep their CR, so that LF alone ends none."""
-        limits = self._limits
         lines = head.split(b"\n")
-        if (
-            len(lines) > limits.fields + 3
-            or len(lines[0]) > limits.request_line + 1
-            or len(head) > limits.head + 4
-        ):
+        if len(lines) > self._most_lines or len(lines[0]) > self._longest_line or size > self._longest_head:
             raise NotFast
         request = Request()
         (
@@ -307,12 +306,13 @@ class Parser:
         """Fill in what the fields say."""
         request.fields = fields
         request.strict = b""
-        connection = fields.get("HTTP_CONNECTION")
-        request.keep_alive = connection == "keep-alive" or _persists(request.version, connection)
-        length = fields.get("CONTENT_LENGTH")
+        if "HTTP_CONNECTION" in fields:
+            request.keep_alive = _persists(request.version, fields["HTTP_CONNECTION"])
+        else:
+            request.keep_alive = request.version == "HTTP/1.1"
         request.content_length = 0
-        if length is not None:
-            request.content_length = int(length)
+        if "CONTENT_LENGTH" in fields:
+            request.content_length = int(fields["CONTENT_LENGTH"])
             if request.content_length > self._limits.content:
                 raise HTTPError(413)
 

@@ -217,8 +217,7 @@ class Connection(Closing):
             if redirect is not None:
                 self._respond(redirect)
                 return
-        candidates = shared.router.candidates(request.path)
-        answer = shared.router.first_answer(request, candidates)
+        answer, candidates = shared.router.answer(request)
         if isinstance(answer, Response):
             self._respond(answer)
         elif content is None:

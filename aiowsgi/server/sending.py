@@ -154,8 +154,24 @@ class Sending(Served):
 
     def _flush(self) -> None:
         """Write what the Outbox has, as long as the transport takes it."""
-        outbox, transport = self._outbox, self._transport
+        outbox = self._outbox
         assert outbox is not None
+        if outbox.whole is None:
+            self._write_pieces(outbox)
+        elif not self._write_paused and not self._transport.is_closing():
+            self._write_whole(outbox.whole, outbox)
+
+    def _write_whole(self, whole: bytes, outbox: Outbox) -> None:
+        """Write an answer that is one piece, as most are."""
+        outbox.whole = None
+        self._sent += len(whole)
+        self._transport.write(whole)
+        if not self._write_paused:
+            self._outbox = None
+            self._answered(outbox.status, outbox.keep_alive)
+
+    def _write_pieces(self, outbox: Outbox) -> None:
+        transport = self._transport
         for _ in _WRITES:
             # Looked at each time: asyncio's transport finds out while it writes that the client is gone.
             if self._write_paused or transport.is_closing():

@@ -42,6 +42,8 @@ class Handler(Protocol):
 Mount = tuple[str, Handler]
 Candidate = tuple[Handler, str, str]  # the handler, SCRIPT_NAME, PATH_INFO
 
+_NOBODY: Iterator[Candidate] = iter(())
+
 
 class Router:
     """The mounts of a site, asked with a request's decoded path.
@@ -66,10 +68,19 @@ class Router:
         # One application and nothing else is the commonest site: its requests pay for no search.
         self._only = self._everywhere[0] if len(mounts) == 1 and self._everywhere else None
 
+    def answer(self, request: Request) -> tuple[Response | Call | Lookup, Iterator[Candidate]]:
+        """Return the first answer to ``request``, and whom to ask next if that is a Lookup which then declines."""
+        if self._only is None:
+            candidates = self.candidates(request.path)
+            return self.first_answer(request, candidates), candidates
+        try:
+            answer = self._only.handle(request, "", request.path)
+        except HTTPError as error:
+            return self.error_response(error), _NOBODY
+        return answer or self.first_answer(request, _NOBODY), _NOBODY
+
     def candidates(self, path: str) -> Iterator[Candidate]:
         """Yield who may answer ``path``, with SCRIPT_NAME and PATH_INFO, in the order to ask them."""
-        if self._only is not None:
-            return iter(((self._only, "", path),))
         found = [
             (handler, prefix, path[len(prefix) :])
             for prefix, below, handler in self._below

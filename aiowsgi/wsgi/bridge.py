@@ -128,6 +128,7 @@ class Outbox(Delivery):
         "may_persist",
         "pieces",
         "status",
+        "whole",
     )
 
     def __init__(self, pool: WayBack, receiver: Receiver, memory: int, file: int) -> None:
@@ -137,6 +138,9 @@ class Outbox(Delivery):
         self._memory = memory
         self._file_limit = file
         self.pieces: deque[Content] = deque()  # that wait to be taken
+        self.whole: bytes | None = (
+            None  # the last piece, where none waits before it; set behind all it goes with
+        )
         self._growth: Lock | None = None
         self._room: Event | None = None
         self._file: Spool | None = None
@@ -194,12 +198,14 @@ class Outbox(Delivery):
 
     def finish(self, data: bytes = b"", keep_alive: bool = False) -> None:
         """Put the last of the answer on its way."""
+        self.keep_alive = keep_alive
         if data:
             if len(data) > SLICE or (self._sent and self._sent - self._taken > self._memory):
                 self.send(data)
-            else:
+            elif self._sent or self.pieces:
                 self.pieces.append(data)  # and nobody will ask what it costs
-        self.keep_alive = keep_alive
+            else:
+                self.whole = data
         self.ended = True
         if not self._told:
             self._told = True
@@ -298,6 +304,10 @@ class Outbox(Delivery):
 
     def take(self) -> bytes | FileRange | None:
         """Return the next piece, None when there is none now. Its cost stays counted until ``took``."""
+        whole = self.whole
+        if whole is not None:
+            self.whole = None
+            return whole
         if not self.pieces:
             return None
         piece = self.pieces.popleft()
