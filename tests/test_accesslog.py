@@ -32,7 +32,7 @@ def request(*fields: bytes, target: bytes = b"/") -> Request:
 
 
 def log_on(loop: TurnedLoop, descriptor: int) -> AccessLog:
-    return AccessLog(descriptor, loop.pool.submit_unbounded, loop.pool.hand_over)
+    return AccessLog(descriptor, loop.pool.submit, loop.pool.hand_over)
 
 
 @pytest.fixture

@@ -255,7 +255,7 @@ async def test_large_content_goes_by_way_of_a_file(chunked: bool) -> None:
 async def test_nothing_is_read_while_content_goes_to_its_file() -> None:
     first, disk = Gate(), ThreadEvent()
     with Server(Applied(first), limits=Limits(pipelined=1000, content_memory=1000)) as server:
-        server.disk.submit_unbounded(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
         client = server.connect()
         client.send(GET % b"first")
         client.send(POST % (b"second", 6000) + b"x" * 3000)
@@ -706,6 +706,48 @@ async def test_a_request_that_waits_too_long_for_a_thread_is_answered_and_the_co
         await waiting.receive(b"GET /again .")
 
 
+async def test_all_who_are_here_may_wait_for_the_disk_and_of_those_who_left_no_more() -> None:
+    disk = ThreadEvent()
+    with Server(LooksUp(Response(200, b"", b"found")), limits=Limits(queue=2)) as server:
+        server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        clients = [server.connect() for _ in range(5)]
+        for client in clients:
+            client.send(GET % b"")
+        await released()
+        assert not any(client.sent for client in clients)
+        for client in clients[2:]:
+            client.lose()
+        late = server.connect()
+        late.send(GET % b"")
+        assert late.sent.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in late.sent
+        disk.set()
+        for client in clients[:2]:
+            await client.receive(b"found")
+        late.send(GET % b"")
+        await late.receive(b"found")
+
+
+async def test_a_request_that_waits_too_long_for_the_disk_is_answered_and_the_last() -> None:
+    disk = ThreadEvent()
+    with Server(LooksUp(Response(200, b"", b"found")), timeouts=TIMEOUTS) as server:
+        server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        client, other = server.connect(), server.connect()
+        client.send(GET % b"")
+        server.pass_time(29)
+        other.send(GET % b"")
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: 1\r\n" in client.sent
+        assert client.state == State.CLOSING
+        disk.set()
+        await other.receive(b"found")
+        assert b"found" not in client.sent
+        server.pass_time(50)  # which is the next request's, of which nothing has come
+        assert other.state == State.IDLE
+
+
 async def test_a_request_whose_client_left_takes_no_room_in_the_queue() -> None:
     gate = Gate()
     with Server(Applied(gate), threads=1, limits=Limits(queue=1)) as server:
@@ -787,7 +829,7 @@ async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
         await client.until_paused()
         paused.set()
         assert await happens(in_file)
-        server.disk.submit_unbounded(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
         client.transport.blocked = False
         client.transport.take(200_000)
         behind.set()
@@ -986,7 +1028,7 @@ async def test_a_disk_that_is_slow_is_not_the_clients_fault_and_no_new_beginning
         client = server.connect()
         client.send(POST % (b"", 100_000))
         server.pass_time(50)
-        server.disk.submit_unbounded(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
         client.send(b"x" * 1200)  # 5 seconds
         server.pass_time(10_000)
         disk.set()

@@ -22,7 +22,7 @@ def request(target: str = "/", spent: Spent | None = None) -> Request:
 def logged(*requests: Request, status: int = 200, coloured: bool = False, seconds: float = 0.01) -> str:
     ours, theirs = os.pipe()
     with TurnedLoop() as loop:
-        log = DevelopmentLog(theirs, loop.pool.submit_unbounded, loop.pool.hand_over)
+        log = DevelopmentLog(theirs, loop.pool.submit, loop.pool.hand_over)
         log.coloured, log.hidden = coloured, "/.aiowsgi/"
         for one in requests:
             log.write("192.0.2.1", one, status, 100, seconds)

@@ -73,7 +73,7 @@ def test_one_thread_runs_each_job_once_in_the_order_of_submission() -> None:
     order: list[int] = []
     with TurnedLoop() as loop:
         for number in range(100):
-            assert loop.pool.submit(Work(partial(order.append, number)))
+            loop.pool.submit(Work(partial(order.append, number)))
         loop.turn()
     assert order == list(range(100))
 
@@ -96,44 +96,11 @@ def test_jobs_of_one_turn_are_released_together_in_the_next() -> None:
     order: list[int] = []
     with TurnedLoop() as loop:
         loop.pool.submit(Work(lambda: order.append(1)))
-        loop.pool.submit_unbounded(Work(lambda: order.append(2)))
+        loop.pool.submit(Work(lambda: order.append(2)))
         assert not loop.idle
         loop.turn()
         assert loop.idle
     assert order == [1, 2]
-
-
-def test_past_its_bound_a_job_is_refused_and_never_run() -> None:
-    gate, ran = Gate(), list[str]()
-    with TurnedLoop(bound=2) as loop:
-        assert loop.pool.submit(Work(gate))
-        loop.turn()
-        assert gate.entered.wait(WAIT)
-        assert loop.pool.waiting == 0  # the one that runs is no longer waiting
-        assert loop.pool.submit(Work(lambda: ran.append("first")))
-        loop.turn()
-        assert loop.pool.submit(Work(lambda: ran.append("second")))  # of the same turn: it counts as well
-        assert loop.pool.waiting == 2
-        assert not loop.pool.submit(Work(lambda: ran.append("refused")))
-        loop.pool.submit_unbounded(Work(lambda: ran.append("owed")))
-        assert loop.pool.waiting == 3
-        gate.open.set()
-    assert ran == ["first", "second", "owed"]
-
-
-def test_there_is_room_again_when_a_waiting_job_has_begun() -> None:
-    first, second = Gate(), Gate()
-    with TurnedLoop(bound=1) as loop:
-        assert loop.pool.submit(Work(first))
-        loop.turn()
-        assert first.entered.wait(WAIT)
-        assert loop.pool.submit(Work(second))
-        assert not loop.pool.submit(Work(lambda: None))
-        loop.turn()
-        first.open.set()
-        assert second.entered.wait(WAIT)
-        assert loop.pool.submit(Work(lambda: None))
-        second.open.set()
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
@@ -244,7 +211,7 @@ def test_an_answer_for_a_loop_that_is_closed_is_dropped(caplog: pytest.LogCaptur
     loop = asyncio.new_event_loop()
     loop.close()
     caplog.set_level(logging.DEBUG, "aiowsgi.pool")
-    Pool(0, 0, loop.call_soon, loop.call_soon_threadsafe).hand_over(Parcel(lambda: None))
+    Pool(0, loop.call_soon, loop.call_soon_threadsafe).hand_over(Parcel(lambda: None))
     assert "after the event loop had been closed" in caplog.text
 
 
@@ -278,7 +245,7 @@ async def test_no_wake_up_is_lost_on_a_real_loop() -> None:
     count, threads = 2_000, 4
     delivered: SimpleQueue[int] = SimpleQueue()
     loop = asyncio.get_running_loop()
-    pool = Pool(threads, threads, loop.call_soon, loop.call_soon_threadsafe)
+    pool = Pool(threads, loop.call_soon, loop.call_soon_threadsafe)
     finished = asyncio.Event()
 
     def deliver(number: int, done: Event | None = None) -> None:
@@ -301,7 +268,7 @@ async def test_no_wake_up_is_lost_on_a_real_loop() -> None:
 
     for number in range(threads):
         work = hand_over_many if number % 2 else hand_over_slowly
-        assert pool.submit(Work(partial(work, number * count)))
+        pool.submit(Work(partial(work, number * count)))
     async with asyncio.timeout(WAIT):
         await finished.wait()
     assert pool.close(WAIT)

@@ -30,7 +30,7 @@ def request(target: str = "/") -> Request:
 
 
 def log_on(loop: TurnedLoop, function: Callable[[RequestEnd], object]) -> RequestEnds:
-    return RequestEnds(function, loop.pool.submit_unbounded, loop.pool.hand_over)
+    return RequestEnds(function, loop.pool.submit, loop.pool.hand_over)
 
 
 def write(log: RequestEnds, target: str = "/") -> None:
@@ -140,7 +140,7 @@ async def test_it_is_told_how_long_a_request_has_waited_and_run() -> None:
     gate, ends = Gate(), Ends()
     handler = Mounted(gate, partial(TimedCall, Rules()))
     with Server(handler, threads=1) as server:
-        server.shared.log = RequestEnds(ends, server.disk.submit_unbounded, server.disk.hand_over)
+        server.shared.log = RequestEnds(ends, server.disk.submit, server.disk.hand_over)
         first, second, third = server.connect(), server.connect(), server.connect()
         first.send(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
         server.now = monotonic()  # when it is queued, in the loop's next turn

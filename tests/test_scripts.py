@@ -101,7 +101,7 @@ def get(scripts: Scripts, raw_path: str, prefix: str = "") -> bytes:
         found.run()
         found = found.answer()
     assert isinstance(found, Call)
-    outbox = Receiver(Pool(0, 0, lambda release: None, lambda deliver: None)).outbox
+    outbox = Receiver(Pool(0, lambda release: None, lambda deliver: None)).outbox
     server = server_environ("localhost", "80", "http", False)
     found.accept(outbox, None, server, ("127.0.0.1", "1"), PlainErrors(False))
     found.run()

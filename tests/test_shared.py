@@ -23,9 +23,7 @@ async def test_an_errand_that_failed_says_why_and_holds_nothing_on() -> None:
         with Server() as server:
             work = Work()
             held = ref(work)
-            server.disk.submit_unbounded(
-                Errand(server.disk, work.fail, lambda error: told.append(str(error)))
-            )
+            server.disk.submit(Errand(server.disk, work.fail, lambda error: told.append(str(error))))
             del work
             async with asyncio.timeout(WAIT):
                 while held() is not None:

@@ -44,7 +44,7 @@ class Reader:
 
     def read(self, work: Callable[[], object]) -> Reading:
         reading = Reading(work)
-        assert self.loop.pool.submit(reading)
+        self.loop.pool.submit(reading)
         self.loop.turn()
         return reading
 

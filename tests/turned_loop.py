@@ -17,11 +17,11 @@ WAIT = 30.0  # seconds; only a test that fails waits so long
 class TurnedLoop:
     """Calls what it was given, one call a turn, in the test's own thread; with a Pool that it closes."""
 
-    def __init__(self, threads: int = 1, bound: int = 1000) -> None:
+    def __init__(self, threads: int = 1) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._wakes: list[int] = []  # a list, because += on a number is not one step
         self.thread = get_ident()
-        self.pool = Pool(threads, bound, self.soon, self.wake)
+        self.pool = Pool(threads, self.soon, self.wake)
 
     def __enter__(self) -> Self:
         return self

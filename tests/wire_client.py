@@ -224,10 +224,10 @@ class Server:
         make_calls, make_pool = make_pools
         self.now = 0.0
         self.pool = make_calls(threads, limits, timeouts, soon, wake, lambda: self.now)
-        self.disk = make_pool(1, limits.queue, soon, wake)
+        self.disk = make_pool(1, soon, wake)
         access_log = None
         if log is not None:
-            access_log = AccessLog(log, self.disk.submit_unbounded, self.disk.hand_over)
+            access_log = AccessLog(log, self.disk.submit, self.disk.hand_over)
         self.shared = Shared(
             loop=loop,
             parser=Parser(limits),
@@ -237,6 +237,7 @@ class Server:
             limits=limits,
             deadlines=deadlines(timeouts),
             seconds_per_byte=seconds_per_byte(timeouts),
+            queue_timeout=timeouts.queue,
             log=access_log,
             access_log=access_log,
             debug=debug,

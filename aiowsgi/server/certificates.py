@@ -80,7 +80,7 @@ class Certificates:
         if not self._looking:
             self._looking = True
             look = _Look(self._tls, self._read, self._seen)
-            disk.submit_unbounded(Errand(disk, look.run, partial(self._looked, look)))
+            disk.submit(Errand(disk, look.run, partial(self._looked, look)))
 
     def _looked(self, look: "_Look", failure: BaseException | None) -> None:
         self._looking = False

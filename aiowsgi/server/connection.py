@@ -18,7 +18,7 @@ from aiowsgi.http.parser import ContentReader
 from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.closing import Closing
 from aiowsgi.server.sending import NEVER
-from aiowsgi.server.shared import Client, Errand, Shared
+from aiowsgi.server.shared import Client, Shared
 from aiowsgi.server.sockets import has_left
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
@@ -122,6 +122,9 @@ class Connection(Closing):
             return
         if self.state == ANSWERING and self._awaits_content():
             self._fail_content(HTTPError(408))
+        elif self.state == ANSWERING and self._outbox is None:  # the disk hangs
+            self._shared.pool.refused += 1
+            self._refuse(overloaded())
         elif self.state == HEAD:
             self._refuse(HTTPError(408))
         elif self.state == IDLE:
@@ -264,8 +267,9 @@ class Connection(Closing):
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         else:
-            done = partial(self._looked_up, answer, candidates)
-            accepted = shared.disk.submit(Errand(shared.disk, answer.run, done))
+            accepted = shared.look_up(answer.run, partial(self._looked_up, answer, candidates))
+            if self._content is None:  # else the client is waited for, too
+                self.deadline = shared.now + shared.queue_timeout
         if not accepted:
             self._outbox = None
             self._respond(shared.error_response(overloaded(), self._request))
@@ -296,6 +300,7 @@ class Connection(Closing):
             found = router.error_response(error)
         if self.state != ANSWERING:
             return  # but others are answered from what was found
+        self.deadline = NEVER
         answer = router.first_answer(self._request, candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)

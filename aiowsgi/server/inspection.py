@@ -34,7 +34,7 @@ def _status(shared: Shared, details: object, reply: Reply) -> None:
         figures["private_memory"], figures["shared_memory"] = memory()
 
     # By a thread, for the kernel looks at each page: 10 ms for a GiB.
-    shared.disk.submit_unbounded(Errand(shared.disk, measure, lambda error: reply(figures)))
+    shared.disk.submit(Errand(shared.disk, measure, lambda error: reply(figures)))
 
 
 def _stacks(shared: Shared, details: object, reply: Reply) -> None:

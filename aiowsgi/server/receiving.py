@@ -100,7 +100,7 @@ class Receiving(Sending):
         self._shared.unread.discard(self)
         self._await_others()
         disk = self._shared.disk
-        disk.submit_unbounded(Errand(disk, inbox.spill, self._spilled))
+        disk.submit(Errand(disk, inbox.spill, self._spilled))
 
     def _spilled(self, error: BaseException | None) -> None:
         if self.state != State.ANSWERING:

@@ -144,7 +144,7 @@ class FileReader(Job, Delivery):
 
     def start(self) -> None:
         """Begin, or go on, now that the transport's buffer is empty."""
-        self._pool.submit_unbounded(self)
+        self._pool.submit(self)
 
     def cancel(self) -> None:
         """Stop."""

@@ -72,6 +72,7 @@ class Shared:
     limits: Limits
     deadlines: tuple[float, ...]  # seconds, by State
     seconds_per_byte: float  # by which content on its way puts off the deadline
+    queue_timeout: float  # seconds that a request may wait for a thread
     log: Log | None
     debug: bool
     access_log: AccessLog | None = None  # a part of the log, if there is one
@@ -106,6 +107,17 @@ class Shared:
             self.drained.set()
         if self.room is not None:
             self.room()
+
+    def look_up(self, look: Callable[[], None], done: Callable[[BaseException | None], None]) -> bool:
+        """Have a thread of the disk's ``look``, and ``done`` told as by an ``Errand``; False where too many wait.
+
+        That is where many have left whose looks wait still: of those who are here each has one at most.
+        """
+        if self.disk.waiting >= len(self.connections) + self.limits.queue:
+            self.pool.refused += 1
+            return False
+        self.disk.submit(Errand(self.disk, look, done))
+        return True
 
     def error_response(
         self, error: HTTPError, request: Request, cause: BaseException | None = None

@@ -224,18 +224,18 @@ class Worker:
             config.threads, config.limits, config.timeouts, loop.call_soon, loop.call_soon_threadsafe
         )
         stack.callback(_close_calls, pool, last)
-        disk = Pool(DISK_THREADS, config.limits.queue, loop.call_soon, loop.call_soon_threadsafe)
+        disk = Pool(DISK_THREADS, loop.call_soon, loop.call_soon_threadsafe)
         stack.callback(_close_disk, disk, last)
         access_log = ends = None
         if self._access_log is not None:
             # A thread of its own: applications may keep the others busy for long.
-            writer = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
+            writer = Pool(1, loop.call_soon, loop.call_soon_threadsafe)
             access_log = self._log(self._access_log, writer)
             stack.callback(_finish_log, writer, access_log, last)
         hook = find_hook("on_request_end", config.on_request_end, None)
         if hook is not None:
-            teller = Pool(1, 0, loop.call_soon, loop.call_soon_threadsafe)
-            ends = RequestEnds(hook, teller.submit_unbounded, teller.hand_over)
+            teller = Pool(1, loop.call_soon, loop.call_soon_threadsafe)
+            ends = RequestEnds(hook, teller.submit, teller.hand_over)
             stack.callback(_finish_ends, teller, ends, last)
         # First of all they are told to end, so that those that idle have while others were waited for.
         stack.callback(disk.close, 0.0)
@@ -250,6 +250,7 @@ class Worker:
             limits=config.limits,
             deadlines=deadlines(config.timeouts),
             seconds_per_byte=seconds_per_byte(config.timeouts),
+            queue_timeout=config.timeouts.queue,
             log=Logs(*logs) if len(logs) > 1 else next(iter(logs), None),
             access_log=access_log,
             debug=config.debug,
@@ -260,8 +261,8 @@ class Worker:
 
     def _log(self, descriptor: int, writer: Pool) -> AccessLog:
         if not (self._config.reload and self._config.access_log == "-"):
-            return AccessLog(descriptor, writer.submit_unbounded, writer.hand_over)
-        log = DevelopmentLog(descriptor, writer.submit_unbounded, writer.hand_over)
+            return AccessLog(descriptor, writer.submit, writer.hand_over)
+        log = DevelopmentLog(descriptor, writer.submit, writer.hand_over)
         log.coloured = os.isatty(descriptor) and not os.environ.get("NO_COLOR")  # https://no-color.org
         log.hidden = refresh.PREFIX + "/"
         return log
@@ -293,7 +294,7 @@ def _reopen(shared: Shared, details: object, reply: Reply) -> None:
 
 def _close_spools(disk: Pool) -> None:
     if spool.are_left_behind():
-        disk.submit_unbounded(Errand(disk, spool.close_left_behind, lambda error: None))
+        disk.submit(Errand(disk, spool.close_left_behind, lambda error: None))
 
 
 def _close_calls(pool: CallPool, last: _Last) -> None:

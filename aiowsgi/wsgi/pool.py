@@ -88,25 +88,22 @@ def tell_failure(job: Job, error: BaseException) -> None:
 
 # Guarantees:
 #
-# - A job that ``submit`` accepted is run once, by one thread, in the order of submission. One that is refused
-#   is not run. Only the loop submits.
+# - A job is run once, by one thread, in the order of submission. Only the loop submits.
 # - A job that fails, and even one whose ``failed`` does, ends no thread.
 
 
 class Pool(WayBack):
-    """``threads`` threads over one queue that holds at most ``bound`` waiting jobs."""
+    """``threads`` threads over one queue. What bounds it is that each who submits has one job at a time in it."""
 
     def __init__(
         self,
         threads: int,
-        bound: int,
         soon: Callable[[Callable[[], None]], object],
         wake: Callable[[Callable[[], None]], object],
     ) -> None:
         """``soon`` has the loop call a function in its next turn: ``loop.call_soon``."""
         super().__init__(wake)
         self._soon = soon
-        self._bound = bound
         self._submitted: list[Job] = []  # in this turn of the loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         # Daemons, so that an application that never returns cannot keep a drained process from ending.
@@ -122,18 +119,8 @@ class Pool(WayBack):
         """How many jobs have not begun."""
         return self._jobs.qsize() + len(self._submitted)
 
-    def submit(self, job: Job) -> bool:
-        """Queue ``job``; False where the queue is full."""
-        submitted = self._submitted
-        if self._jobs.qsize() + len(submitted) >= self._bound:
-            return False
-        if not submitted:
-            self._soon(self._release)
-        submitted.append(job)
-        return True
-
-    def submit_unbounded(self, job: Job) -> None:
-        """Queue a job that is owed to a request which was accepted, or to the access log: one at a time for each."""
+    def submit(self, job: Job) -> None:
+        """Queue ``job``."""
         if not self._submitted:
             self._soon(self._release)
         self._submitted.append(job)

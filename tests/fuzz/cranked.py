@@ -61,25 +61,17 @@ class CrankedPool(Pool):
     def __init__(
         self,
         threads: int,
-        bound: int,
         soon: Callable[[Callable[[], None]], object],
         wake: Callable[[Callable[[], None]], object],
     ) -> None:
-        super().__init__(0, bound, soon, wake)
-        self._most = bound
+        super().__init__(0, soon, wake)
         self._queue: deque[Job] = deque()
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
-    def submit(self, job: Job) -> bool:
-        if len(self._queue) >= self._most:
-            return False
-        self._queue.append(job)
-        return True
-
-    def submit_unbounded(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         self._queue.append(job)
 
     def work(self) -> bool:
