@@ -1,18 +1,15 @@
 """All that the event loop and a pool thread share about one request: the Inbox and the Outbox."""
 
-import logging
-import os
 from collections import deque
 from collections.abc import Iterable
 from io import BytesIO
-from threading import Event, Lock
+from threading import Event
 from typing import IO, Protocol
 
 from aiowsgi.http.messages import Content, FileRange, HTTPError
+from aiowsgi.wsgi.backlog import Backlog
 from aiowsgi.wsgi.pool import Delivery, WayBack
 from aiowsgi.wsgi.spool import Spool
-
-logger = logging.getLogger("aiowsgi.bridge")
 
 # What a piece costs in memory beyond its bytes: the object's header and its place in the deque.
 OVERHEAD = 64
@@ -28,8 +25,6 @@ SLICE = 256 * 1024
 # What is written by one system call: with one for each 64 KiB, a stream of 100 MiB takes a quarter longer.
 RUN = 512 * 1024  # bytes
 RUN_PIECES = 64
-
-_HAVE_PWRITE = hasattr(os, "pwrite")  # Windows has none: there a slow client keeps its thread waiting
 
 
 class ClientDisconnected(ConnectionAbortedError):
@@ -87,11 +82,10 @@ class Inbox:
 #   the thread waits, and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns
 #   to the disk. Where that has no room a piece waits in memory whole, for the thread would only keep it there.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
-# - What a range of the file covered is never written over.
 #
 # Each side uses single operations of the deque, and a room to wait in works as the wake-up does: the thread shows
 # the room first and looks for a reason not to wait then, the loop makes the reason first and looks for a room then.
-# The lock is for what is more, a range that grows; most answers need no file, and none.
+# What is more, a range that grows, is the Backlog's; most answers need none.
 
 
 class Receiver(Protocol):
@@ -108,14 +102,10 @@ class Outbox(Delivery):
     """An answer's bytes on their way from a pool thread to the connection."""
 
     __slots__ = (
-        "_file",
+        "_backlog",
         "_file_limit",
-        "_growth",
         "_memory",
-        "_offset",
         "_pool",
-        "_ranges_made",
-        "_ranges_taken",
         "_receiver",
         "_room",
         "_sent",
@@ -138,15 +128,9 @@ class Outbox(Delivery):
         self._memory = memory
         self._file_limit = file
         self.pieces: deque[Content] = deque()  # that wait to be taken
-        self.whole: bytes | None = (
-            None  # the last piece, where none waits before it; set behind all it goes with
-        )
-        self._growth: Lock | None = None
+        self.whole: bytes | None = None  # the last piece, where none waits before it
+        self._backlog: Backlog | None = None
         self._room: Event | None = None
-        self._file: Spool | None = None
-        self._offset = 0
-        self._ranges_made = 0
-        self._ranges_taken = 0
         self._sent = 0
         self._taken = 0
         self._told = False
@@ -247,43 +231,14 @@ class Outbox(Delivery):
 
     def _go_on_disk(self, data: bytes) -> bool:
         """Have ``data`` wait in the temporary file; False where the client soon takes enough, or there is no room."""
-        if self._ranges_made == self._ranges_taken and self._wait_for_room(PATIENCE):
+        backlog = self._backlog
+        if (backlog is None or backlog.is_taken) and self._wait_for_room(PATIENCE):
             return False
-        if not self._spool(data):
+        if backlog is None:
+            backlog = self._backlog = Backlog(self._file_limit)
+        if not backlog.add(self.pieces, data):
             return False
         self._sent += len(data)
-        return True
-
-    def _spool(self, data: bytes) -> bool:
-        """Write ``data`` to the temporary file; False where it has no room for it, or the disk has none."""
-        if self._ranges_made == self._ranges_taken:
-            # Nothing in the file is still to be sent. It is not used again: sendfile(2) lends the file's own
-            # pages to the socket, so what the client has not received yet would change.
-            self._file, self._offset = None, 0
-        if not _HAVE_PWRITE or self._offset + len(data) > self._file_limit:
-            return False
-        try:
-            if self._file is None:
-                self._file = Spool()
-                self._growth = self._growth or Lock()
-            self._file.write_at(self._offset, data)
-        except OSError as error:
-            logger.error("the rest of an answer waits in its thread for its client: %s", error)
-            self._file_limit = 0  # and this is told once
-            return False
-        assert self._growth is not None
-        with self._growth:
-            try:
-                last = self.pieces[-1]
-            except IndexError:  # the loop has taken them all
-                last = None
-            # Small pieces join the range that still waits, so that their number has no weight.
-            if isinstance(last, FileRange) and last.offset + last.count == self._offset:
-                last.count += len(data)
-            else:
-                self.pieces.append(FileRange(self._file, self._offset, len(data)))
-                self._ranges_made += 1
-        self._offset += len(data)
         return True
 
     def _wait_for_room(self, seconds: float | None = None) -> bool:
@@ -311,9 +266,8 @@ class Outbox(Delivery):
         if not self.pieces:
             return None
         piece = self.pieces.popleft()
-        if self._growth is not None:
-            with self._growth:
-                pass  # the thread may have found it at the end, and be making it longer
+        if self._backlog is not None:
+            self._backlog.settle()
         return piece
 
     def take_run(self, piece: bytes) -> list[bytes]:
@@ -335,7 +289,8 @@ class Outbox(Delivery):
     def took(self, piece: bytes | FileRange) -> None:
         """Tell that the client's socket has taken ``piece``."""
         if isinstance(piece, FileRange):
-            self._ranges_taken += 1
+            if self._backlog is not None:
+                self._backlog.took()
             self._taken += piece.count
         else:
             self._taken += len(piece) + OVERHEAD
