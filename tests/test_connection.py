@@ -413,6 +413,19 @@ async def test_a_refused_head_request_is_told_so_without_content() -> None:
         assert client.sent.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    "head", [b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n", b"HEAD /%zz HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+async def test_a_head_request_whose_head_is_refused_is_told_so_without_content(head: bytes) -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(head)
+        assert client.sent.startswith(b"HTTP/1.1 400 ")
+        assert client.sent.endswith(b"\r\n\r\n")
+        assert client.transport.eof_written, "more may come, which has to be thrown away"
+        assert not client.transport.closing
+
+
 async def test_broken_content_is_refused_and_nothing_behind_it_is_read() -> None:
     with Server(Applied(echo)) as server:
         client = server.connect()
@@ -1191,6 +1204,7 @@ async def test_a_reader_that_stops_is_cut_and_a_slow_one_is_not() -> None:
             assert not client.transport.aborted
         server.pass_time(60)
         assert client.transport.aborted
+        assert client.transport.socket.reset, "the kernel holds what the client does not take"
 
 
 async def test_an_answer_in_one_piece_is_not_over_before_it_is_taken() -> None:
@@ -1338,17 +1352,20 @@ async def test_every_answer_is_logged() -> None:
         client = server.connect()
         client.send(b"GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: me\r\n\r\n")
         client.send(b"nonsense\r\n")
+        other = server.connect()
+        other.send(b"PUT /b?c HTTP/1.0\r\nContent-Length: many\r\n\r\n")
         assert server.shared.access_log is not None
         server.shared.access_log.finish()
     lines = os.read(read, 10_000).decode().splitlines()
     os.close(read)
     os.close(write)
     first, end, second = client.sent.partition(b"/a!")
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert lines[0].startswith("192.0.2.1 - - [")
     assert f'"GET /a HTTP/1.1" 200 {len(first + end)} "-" "me" ' in lines[0]
     # Nobody knows when it began.
     assert lines[1].endswith(f'"- - HTTP/1.1" 400 {len(second)} "-" "-" 0.0000')
+    assert '"PUT /b?c HTTP/1.0" 400 ' in lines[2]
 
 
 class ResetTransport(MemoryTransport):

@@ -88,6 +88,14 @@ def test_challenges_of_certificate_authorities_are_answered_as_they_are() -> Non
         assert https.redirect(request(f"/.well-known/acme-challenge/{path}"), plain()) is not None
 
 
+def test_the_health_path_is_answered_as_it_is() -> None:
+    """Who asks there takes a redirect for a yes."""
+    https = Https(None, "443", "/ça-va")
+    assert https.redirect(request("/%C3%A7a-va"), plain()) is None
+    assert https.redirect(request("/ca-va"), plain()) is not None
+    assert Https(None, "443").redirect(request("/None"), plain()) is not None
+
+
 def test_only_https_is_told_to_be_kept_to() -> None:
     https = Https("max-age=60", None)
     by_tls, by_plain = request(), request()

@@ -113,7 +113,7 @@ class ServerSettings:
         values.FLAG,
         False,
         "Answer what comes without TLS with a redirect to https; what a certificate authority asks for, below"
-        " /.well-known/acme-challenge/, is answered as it is.",
+        " /.well-known/acme-challenge/, and the health path are answered as they are.",
     )
     hsts: str | None = setting(
         _TLS,

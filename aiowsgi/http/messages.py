@@ -132,7 +132,8 @@ class Request:
         return "HTTP_EXPECT" in self.fields and self.version == "HTTP/1.1" and self.has_content
 
 
-def _unread() -> Request:
+def unread() -> Request:
+    """Return what stands for a request whose head could not be read; what is known of it may be filled in."""
     request = Request()
     request.method = request.target = request.raw_path = request.path = "-"
     request.query = ""
@@ -146,7 +147,7 @@ def _unread() -> Request:
 
 
 # Stands for a request whose head could not be read, so that it can be answered and logged.
-UNREAD = _unread()
+UNREAD = unread()
 
 
 class File(Protocol):

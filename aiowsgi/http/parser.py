@@ -28,7 +28,7 @@ from aiowsgi.http.lines import (
     decode_path,
     is_dropped_of_clients,
 )
-from aiowsgi.http.messages import HTTPError, Request, bad_request
+from aiowsgi.http.messages import UNREAD, HTTPError, Request, bad_request, unread
 
 # RFC 9112 section 3. A fragment ("#") is no part of a request-target, and servers differ in what they do with one.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])" % TOKEN.encode()).fullmatch
@@ -162,6 +162,22 @@ class Parser:
             except NotFast:
                 pass
         return self._read_reference(data[begin:size], size)
+
+    def outline(self, data: bytes) -> Request:
+        """Return what the request line at the beginning of ``data`` tells of a request that was refused.
+
+        That is its method, target and version, for the answer and the log; UNREAD where there is no such line.
+        """
+        begin = 2 if data.startswith(b"\r\n") else 0
+        end = data.find(b"\r\n", begin, begin + self._longest_line + 1)
+        match = _request_line(data, begin, end) if end > 0 else None
+        if match is None:
+            return UNREAD
+        request = unread()
+        request.method, request.target = match[1].decode("ascii"), match[2].decode("ascii")
+        request.version = "HTTP/1.0" if match[3] + match[4] == b"10" else "HTTP/1.1"
+        request.keep_alive = True  # as far as anybody knows: more may come
+        return request
 
     def _check_unfinished(self, data: bytes, start: int) -> None:
         """Refuse at once what cannot become a good head (RFC 9112 section 2.2).

@@ -1,8 +1,6 @@
 """The ends of a connection, and what is noted of each answer."""
 
 import logging
-import socket
-import struct
 from contextlib import suppress
 from time import monotonic
 
@@ -10,7 +8,7 @@ from aiowsgi.http.framing import error_response, render
 from aiowsgi.http.messages import UNREAD, HTTPError
 from aiowsgi.http.states import Event, State
 from aiowsgi.server.shared import Client, Shared
-from aiowsgi.server.sockets import peer_of
+from aiowsgi.server.sockets import forget_unsent, peer_of
 from aiowsgi.server.streaming import Streaming
 from aiowsgi.server.tls import SecureTransport
 
@@ -79,8 +77,7 @@ class Closing(Streaming):
         self._log(status)
         if request.version == "HTTP/1.0":
             # Where only the close tells the end of the content, a reset tells that this was not it.
-            client = self._transport.get_extra_info("socket")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            forget_unsent(self._transport)
         if isinstance(self._transport, SecureTransport):
             self._transport.break_off()
         self._close()

@@ -19,7 +19,7 @@ from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.closing import Closing
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Client, Shared
-from aiowsgi.server.sockets import has_left
+from aiowsgi.server.sockets import forget_unsent, has_left
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
@@ -133,6 +133,7 @@ class Connection(Closing):
             self._last()
         else:
             logger.debug("%r has taken nothing of its answer for too long", self)
+            forget_unsent(self._transport)
             self._transport.abort()
 
     def idles(self) -> bool:
@@ -247,6 +248,11 @@ class Connection(Closing):
             self._transport.write(CONTINUE)
 
     # Answering.
+
+    def _refuse(self, error: HTTPError) -> None:
+        if self.state <= HEAD:
+            self._request = self._parser.outline(self._buffer)
+        super()._refuse(error)
 
     def _received(self) -> None:
         assert self._pending is not None

@@ -2,6 +2,8 @@
 
 import asyncio
 import select
+import socket
+import struct
 from array import array
 from contextlib import suppress
 
@@ -50,6 +52,17 @@ def has_left(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)  # an error and the end of both directions are always told
     return bool(poll.poll(0))
+
+
+def forget_unsent(transport: asyncio.Transport) -> None:
+    """Have the kernel throw away what the client has not taken, and reset the connection, as soon as it is closed.
+
+    Otherwise it holds that for as long as the client likes, megabytes that no bound of this server counts.
+    """
+    client = transport.get_extra_info("socket")
+    if client is not None:
+        with suppress(OSError):  # the client has left
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

@@ -271,7 +271,8 @@ class Worker:
         config = self._config
         if config.hsts is None and not config.redirect_https:
             return None
-        return Https(config.hsts, port_of_https(self._listeners) if config.redirect_https else None)
+        port = port_of_https(self._listeners) if config.redirect_https else None
+        return Https(config.hsts, port, config.health_path)
 
     def _environ(self, listener: Listener) -> Environ:
         """Return what all requests that come in at ``listener`` have in common."""

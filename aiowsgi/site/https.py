@@ -17,10 +17,16 @@ _HTTP_PORT, _HTTPS_PORT = "80", "443"
 class Https:
     """The settings ``hsts`` and ``redirect_https``."""
 
-    def __init__(self, strict: str | None, port: str | None) -> None:
-        """``strict`` is the value of Strict-Transport-Security, ``port`` that of https; None does without either."""
+    def __init__(self, strict: str | None, port: str | None, health: str | None = None) -> None:
+        """``strict`` is the value of Strict-Transport-Security, ``port`` that of https; None does without either.
+
+        ``health`` is the path where load balancers ask: they take a redirect for a yes.
+        """
         self._strict = field_lines([("Strict-Transport-Security", strict)]) if strict is not None else b""
         self._port = port
+        self._health = (
+            health.encode().decode("latin-1") if health is not None else None
+        )  # as a decoded path spells it
 
     def redirect(self, request: Request, server: Environ) -> Response | None:
         """Return the answer that leads ``request`` to https, or None and have it answered as one that came by it.
@@ -30,7 +36,7 @@ class Https:
         if server["wsgi.url_scheme"] == "https":
             request.strict = self._strict
             return None
-        if self._port is None or _is_challenge(request.path):
+        if self._port is None or _is_challenge(request.path) or request.path == self._health:
             return None
         host, asked = self._host(request, server)
         port = self._port
