@@ -15,11 +15,11 @@ import sys
 import time
 from dataclasses import dataclass
 
+from aiowsgi.observe.errorlog import tell as tell_people
 from aiowsgi.process import control, places
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
 from aiowsgi.process.supervisor import Supervisor
-from aiowsgi.process.supervisor import tell as tell_people
 from aiowsgi.server.life import release
 from aiowsgi.server.listeners import open_listeners, open_private
 

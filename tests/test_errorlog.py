@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -14,7 +14,7 @@ from typing import TextIO
 
 import pytest
 
-from aiowsgi.observe.errorlog import PATIENCE, ErrorLog, has_descriptor
+from aiowsgi.observe.errorlog import PATIENCE, ErrorLog, has_descriptor, tell
 from aiowsgi.observe.writing import MOST_LINES
 from aiowsgi.wsgi.serial import OneThread
 from tests.programs import Program, Start, starting
@@ -367,3 +367,11 @@ def test_a_line_of_the_log_is_bounded_whatever_a_client_asks_for(start: Start) -
     first, second = (line for line in end(program) if line.endswith("KeyError"))
     assert first.endswith(" ERROR aiowsgi.application: GET /no?" + "a" * 196 + "...: KeyError")
     assert second.endswith(" ERROR aiowsgi.application: " + "M" * 200 + "... /no: KeyError")
+
+
+def test_what_is_told_goes_to_whatever_stands_for_standard_error() -> None:
+    with redirect_stderr(io.StringIO()) as text:
+        tell("a line\n")
+    assert text.getvalue() == "a line\n"
+    with redirect_stderr(None):
+        tell("nobody hears it")

@@ -1,7 +1,5 @@
 """The supervisor, with real processes and real signals."""
 
-import contextlib
-import io
 import itertools
 import os
 import re
@@ -12,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from aiowsgi.process.supervisor import tell
 from tests.programs import Program, Start, starting
 
 
@@ -265,11 +262,3 @@ def test_closes_the_listeners_before_the_workers_drain(supervise: Start, tmp_pat
     program.send(signal.SIGTERM)
     program.out.until("clinging")
     assert not path.exists()
-
-
-def test_what_it_tells_goes_to_whatever_stands_for_standard_error() -> None:
-    with contextlib.redirect_stderr(io.StringIO()) as text:
-        tell("a line\n")
-    assert text.getvalue() == "a line\n"
-    with contextlib.redirect_stderr(None):
-        tell("nobody hears it")

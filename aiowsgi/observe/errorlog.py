@@ -2,9 +2,10 @@
 
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from aiowsgi.observe.writing import WaitingLines, write_lines
@@ -24,6 +25,18 @@ def has_descriptor(stream: TextIO | None) -> bool:
 def write_in_time(stream: TextIO, lines: Sequence[bytes], patience: float = PATIENCE) -> None:
     """Write ``lines`` past the stream's own buffer, but do not wait for ever. Raises OSError and ValueError."""
     write_lines(stream.fileno(), lines, patience)
+
+
+def tell(text: str) -> None:
+    """Show ``text`` on standard error; standard output is the access log's."""
+    line = text.rstrip("\n") + "\n"
+    # There is none, it has been closed, nobody reads it any more, or the disk is full.
+    with suppress(AttributeError, OSError, ValueError):
+        if has_descriptor(sys.stderr):
+            write_in_time(sys.stderr, [line.encode(sys.stderr.encoding, "backslashreplace")])
+        else:
+            sys.stderr.write(line)
+            sys.stderr.flush()
 
 
 # Guarantees:

@@ -13,18 +13,24 @@ import gc
 import logging
 import math
 import os
+import selectors
+import signal
+import socket
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.process.child import Report, Work
 from aiowsgi.process.places import Places
+from aiowsgi.process.selecting import Selecting
+from aiowsgi.process.service import Service
 from aiowsgi.process.supervisor import Supervisor
-from aiowsgi.server.answering import Answer, Reply
+from aiowsgi.server.answering import Answer, Answering, Reply
 from aiowsgi.server.board import Board
 from aiowsgi.server.inspection import memory
 from aiowsgi.server.lateness import Lateness
+from aiowsgi.server.life import release
 from aiowsgi.server.listeners import Listener
 from aiowsgi.wsgi.stacks import other_threads
 
@@ -79,6 +85,38 @@ class Preloaded:
         return math.inf
 
 
+class Subordinate(Supervisor):
+    """The supervisor of a preloader's workers: people signal the one above it, whom it obeys."""
+
+    def __init__(
+        self, listeners: Sequence[Listener], service: Service, workers: int, graceful: float, life: int
+    ) -> None:
+        """The end of file of ``life`` is the death of the one above."""
+        super().__init__(listeners, service, workers, graceful)
+        self._above = life
+        self._loop.signals = {signal.SIGCHLD: self._reap, signal.SIGTERM: self._phases.stop}
+
+    def obey(self, line: socket.socket, answers: Mapping[str, Answer], orphaned: Callable[[], None]) -> None:
+        """Have ``answers`` answer what is asked on ``line``; ``orphaned`` is called before all drain without any."""
+        selector = self._loop.selector
+        Answering(line, Selecting(selector), answers)
+
+        def lose_above() -> None:
+            selector.unregister(self._above)
+            orphaned()
+            self._phases.stop()
+
+        selector.register(self._above, selectors.EVENT_READ, lose_above)
+        release(self._above)
+
+    def _level(self) -> int:
+        return logging.DEBUG  # the one above has told
+
+    def _close_loop(self) -> None:
+        super()._close_loop()
+        os.close(self._above)
+
+
 class Preloader:
     """Forks the workers, once all is loaded, and sees to them until it is asked to stop or the supervisor dies."""
 
@@ -101,7 +139,7 @@ class Preloader:
         for listener in self._listeners:
             listener.file = None  # the supervisor removes it
         service = Preloaded(self._work, report, board.lateness)
-        supervisor = Supervisor(self._listeners, service, self._workers, self._graceful)
+        supervisor = Subordinate(self._listeners, service, self._workers, self._graceful, life)
         answers: dict[str, Answer] = {
             "workers": partial(_resize, supervisor),
             "reopen": partial(self._reopen, supervisor),
@@ -109,7 +147,7 @@ class Preloader:
             "stacks": partial(_stacks, supervisor),
         }
         assert report.line is not None
-        supervisor.obey(report.line, life, answers, board.leave)
+        supervisor.obey(report.line, answers, board.leave)
         supervisor.run()
 
     def _reopen(self, supervisor: Supervisor, details: object, reply: Reply) -> None:

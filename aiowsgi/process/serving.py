@@ -10,7 +10,7 @@ from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
-from aiowsgi.observe.errorlog import ErrorLog, has_descriptor
+from aiowsgi.observe.errorlog import ErrorLog, has_descriptor, tell
 from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
 from aiowsgi.process.early import EarlySignals
 from aiowsgi.process.notify import Manager
@@ -19,7 +19,7 @@ from aiowsgi.process.origin import Origin, take_origin
 from aiowsgi.process.places import Places
 from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import RightsError
-from aiowsgi.process.supervisor import Supervisor, tell
+from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.process.watching import Watch, roots
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates

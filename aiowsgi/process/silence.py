@@ -26,10 +26,13 @@ logger = logging.getLogger("aiowsgi.supervisor")
 class Silence:
     """Which workers are silent, and for how long."""
 
-    def __init__(self, is_silent: Callable[[int], bool], questions: Questions) -> None:
-        """``questions`` are where a worker's stacks are had from."""
+    def __init__(
+        self, is_silent: Callable[[int], bool], questions: Questions, children: Collection[Child]
+    ) -> None:
+        """``children`` are those there are at any time, ``questions`` where their stacks are had from."""
         self._is_silent = is_silent
         self._questions = questions
+        self._children = children
         self._due = -math.inf  # on the monotonic clock
         self._counts: dict[Child, int] = {}  # of looks
 
@@ -37,24 +40,22 @@ class Silence:
         """Return when to look again, on the monotonic clock."""
         return self._due
 
-    def act(self, children: Collection[Child]) -> None:
-        """Look at ``children``, if it is time."""
+    def act(self) -> None:
+        """Look at them, if it is time."""
         now = time.monotonic()
         if self._due > now:
             return
         self._due = now + LOOK
         # Who loads may be silent, and who is asked to stop is killed in time.
-        silent = [
-            child for child in children if child.ready and not child.stopping and self._is_silent(child.pid)
-        ]
+        silent = [c for c in self._children if c.state == "serving" and self._is_silent(c.pid)]
         self._counts = {child: self._counts.get(child, 0) + 1 for child in silent}
         lost = [child for child in silent if self._counts[child] >= LOOKS]
         if lost:
-            self._questions.show_stacks(lost, partial(self._kill, children, lost))
+            self._questions.show_stacks(lost, partial(self._kill, lost))
 
-    def _kill(self, children: Collection[Child], lost: Collection[Child], shown: Answers) -> None:
+    def _kill(self, lost: Collection[Child], shown: Answers) -> None:
         for child in lost:
-            if child in children and self._is_silent(child.pid):
+            if child in self._children and self._is_silent(child.pid):
                 line = (
                     "%s has said nothing for %g s, as its event loop hangs, and is killed; its threads:\n%s"
                 )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from aiowsgi.process.child import Child, ending, lines
+from aiowsgi.process.service import Service
 
 PATIENCE = 300.0  # seconds for the new server to be ready: some load models for minutes, but not for ever
 
@@ -21,38 +22,51 @@ class Upgrade:
 
     Guarantees:
     - There is no more than one.
-    - Either ``ready`` is called, and the new one is on its own then, or ``failed`` is, and it has been reaped.
+    - Either ``ready`` is called, and the new one is on its own then, or it has failed, and has been reaped.
     """
 
     def __init__(
         self,
+        service: Service,
         spawn: Callable[[], Child],
         selector: selectors.BaseSelector,
         graceful: float,
         ready: Callable[[int], None],
-        failed: Callable[[], None],
     ) -> None:
         """``spawn`` starts a new server, or raises OSError; asked to stop, it has ``graceful`` seconds until it is
-        killed. ``ready`` is told its process.
+        killed. ``ready`` is told its process, and ``service`` of all else.
         """
         self.child: Child | None = None
+        self._service = service
         self._spawn = spawn
         self._selector = selector
         self._graceful = graceful
         self._ready = ready
-        self._failed = failed
         self._patience_ends = math.inf  # on the monotonic clock
         self._stopping = False
         self._reopens = False
         self._successor: int | None = None  # who is ready; its number stays its own, as nobody reaps it here
 
-    def begin(self) -> None:
-        """Start the new server; there must be none."""
+    def begin(self, phase: str) -> None:
+        """Start the new server, where there is none and nothing in the way; ``phase`` is this one's, in a word."""
+        if self.child is not None:
+            logger.warning("no upgrade: one is going on already")
+        elif phase != "serving":
+            logger.warning("no upgrade: the server is %s", phase)
+        elif os.getpid() == 1:
+            logger.warning(
+                "no upgrade: the first process of a container is its life; start another container"
+            )
+        else:
+            self._service.upgrade()
+            self._begin()
+
+    def _begin(self) -> None:
         try:
             child = self.child = self._spawn()
         except OSError as error:  # no more processes, descriptors or memory for now
             logger.error("the new server cannot be started: %s; this one serves on", error.strerror)
-            self._failed()
+            self._service.upgraded(0)
             return
         self._patience_ends, self._stopping = time.monotonic() + PATIENCE, False
         self._reopens = False
@@ -106,7 +120,7 @@ class Upgrade:
             self.close()
             line = f"process {pid} {ending(status)}{'' if self._stopping else '; this one serves on'}"
             logger.log(logging.DEBUG if self._stopping else logging.ERROR, "%s", lines(line, child.words))
-            self._failed()
+            self._service.upgraded(0)
 
     def close(self) -> None:
         """Let go of the new server."""
