@@ -1,4 +1,4 @@
-"""One worker process: it builds its parts once, accepts connections, and drains."""
+"""One worker process: it accepts connections, looks after them once a second, and drains."""
 
 import asyncio
 import gc
@@ -9,15 +9,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from time import monotonic
 
 from aiowsgi.config import Config
-from aiowsgi.http.parser import Parser
-from aiowsgi.http.states import deadlines, seconds_per_byte
-from aiowsgi.observe.accesslog import AccessLog
-from aiowsgi.observe.developmentlog import DevelopmentLog
-from aiowsgi.observe.log import Log, Logs
-from aiowsgi.observe.requestends import RequestEnds
 from aiowsgi.server.accepting import acceptor
 from aiowsgi.server.admission import Admission
 from aiowsgi.server.answering import Answer, Answering, Reply
@@ -29,18 +22,15 @@ from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import begin_to_drain, drain
 from aiowsgi.server.inspection import answers
 from aiowsgi.server.life import release
-from aiowsgi.server.listeners import Listener, port_of_https
+from aiowsgi.server.listeners import Listener
+from aiowsgi.server.parts import share
 from aiowsgi.server.readycheck import check
 from aiowsgi.server.recycling import Recycling
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.server.sweep import LOOK, SWEEP, again_and_again, sweep
-from aiowsgi.site import refresh
 from aiowsgi.site.development import DevelopmentRouter
-from aiowsgi.site.hooks import find_hook
-from aiowsgi.site.https import Https
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import spool
-from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.environ import Environ, server_environ
 from aiowsgi.wsgi.pool import Pool
 
@@ -51,25 +41,6 @@ with suppress(ImportError):  # there is no uvloop for Windows
     _LOOPS["uvloop"] = uvloop.new_event_loop
 
 logger = logging.getLogger("aiowsgi.worker")
-
-DISK_THREADS = 2
-
-# Seconds for all threads of a worker to end behind its last connection, one kind after the other; and for each kind at
-# the least, so that one that hangs does not have the others told of.
-LAST, LEAST = 1.0, 0.1
-
-
-class _Last:
-    """What is left of LAST."""
-
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def seconds(self) -> float:
-        """Return it; it begins when this is called first."""
-        now = monotonic()
-        self._end = self._end or now + LAST
-        return max(LEAST, self._end - now)
 
 
 class Worker:
@@ -125,13 +96,6 @@ class Worker:
         if loop is not None and stop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 
-    def _watch_life(self, loop: asyncio.AbstractEventLoop, life: int, stop: asyncio.Event) -> None:
-        if not os.read(life, 1):
-            loop.remove_reader(life)
-            if not self._config.preload:  # else it is a preloader that has died, and another takes its place
-                self._board.leave()
-            stop.set()
-
     async def _serve(
         self,
         ready: Callable[[], None],
@@ -145,18 +109,12 @@ class Worker:
         if self._stopping:
             stop.set()
         with ExitStack() as stack:
-            shared = self._shared(loop, stack)
-            if life is not None:
-                loop.add_reader(life, self._watch_life, loop, life, stop)
-                release(life)
-                stack.callback(loop.remove_reader, life)
+            shared = share(self._config, self._listeners, self._router, self._access_log, stack)
+            self._heed(stop, stack, life, signals)
             if line is not None:
                 reopen: Answer = partial(_reopen, shared)
                 answering = Answering(line, loop, {**answers(shared), "reopen": reopen})
                 stack.callback(answering.close)
-            if signals:
-                loop.add_signal_handler(signal.SIGTERM, stop.set)
-                stack.callback(loop.remove_signal_handler, signal.SIGTERM)
             doors = Doors(loop)
             admission = Admission(shared, doors, most_connections(shared.limits))
             make_accept = acceptor(self._config, shared, admission, self._certificates)
@@ -185,6 +143,26 @@ class Worker:
                 dispatch.end()
                 await self._close(doors, owned=life is not None)
                 await drain(shared, self._config.timeouts)
+
+    def _heed(self, stop: asyncio.Event, stack: ExitStack, life: int | None, signals: bool) -> None:
+        """Have ``stop`` set at the end of file of ``life`` and, with ``signals``, by SIGTERM."""
+        loop = asyncio.get_running_loop()
+        if signals:
+            loop.add_signal_handler(signal.SIGTERM, stop.set)
+            stack.callback(loop.remove_signal_handler, signal.SIGTERM)
+        if life is None:
+            return
+
+        def look() -> None:
+            if not os.read(life, 1):
+                loop.remove_reader(life)
+                if not self._config.preload:  # else a preloader has died, and another takes its place
+                    self._board.leave()
+                stop.set()
+
+        loop.add_reader(life, look)
+        release(life)
+        stack.callback(loop.remove_reader, life)
 
     async def _close(self, doors: Doors, owned: bool) -> None:
         """Accept nobody any more; the listeners are closed where they are this process's own."""
@@ -218,62 +196,6 @@ class Worker:
         if self._certificates is not None:
             yield partial(self._certificates.look, shared.disk)
 
-    def _shared(self, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> Shared:
-        config, last = self._config, _Last()
-        pool = CallPool(
-            config.threads, config.limits, config.timeouts, loop.call_soon, loop.call_soon_threadsafe
-        )
-        stack.callback(_close_calls, pool, last)
-        disk = Pool(DISK_THREADS, loop.call_soon, loop.call_soon_threadsafe)
-        stack.callback(_close_disk, disk, last)
-        access_log = ends = None
-        if self._access_log is not None:
-            # A thread of its own: applications may keep the others busy for long.
-            writer = Pool(1, loop.call_soon, loop.call_soon_threadsafe)
-            access_log = self._log(self._access_log, writer)
-            stack.callback(_finish_log, writer, access_log, last)
-        hook = find_hook("on_request_end", config.on_request_end, None)
-        if hook is not None:
-            teller = Pool(1, loop.call_soon, loop.call_soon_threadsafe)
-            ends = RequestEnds(hook, teller.submit, teller.hand_over)
-            stack.callback(_finish_ends, teller, ends, last)
-        # First of all they are told to end, so that those that idle have while others were waited for.
-        stack.callback(disk.close, 0.0)
-        stack.callback(pool.close, 0.0)
-        logs: list[Log] = [log for log in (access_log, ends) if log is not None]
-        return Shared(
-            loop=loop,
-            parser=Parser(config.limits, fast=config.parser != "h11"),
-            router=self._router,
-            pool=pool,
-            disk=disk,
-            limits=config.limits,
-            deadlines=deadlines(config.timeouts),
-            seconds_per_byte=seconds_per_byte(config.timeouts),
-            queue_timeout=config.timeouts.queue,
-            log=Logs(*logs) if len(logs) > 1 else next(iter(logs), None),
-            access_log=access_log,
-            debug=config.debug,
-            streams=config.stream_requests,
-            https=self._https(),
-            now=loop.time(),
-        )
-
-    def _log(self, descriptor: int, writer: Pool) -> AccessLog:
-        if not (self._config.reload and self._config.access_log == "-"):
-            return AccessLog(descriptor, writer.submit, writer.hand_over)
-        log = DevelopmentLog(descriptor, writer.submit, writer.hand_over)
-        log.coloured = os.isatty(descriptor) and not os.environ.get("NO_COLOR")  # https://no-color.org
-        log.hidden = refresh.PREFIX + "/"
-        return log
-
-    def _https(self) -> Https | None:
-        config = self._config
-        if config.hsts is None and not config.redirect_https:
-            return None
-        port = port_of_https(self._listeners) if config.redirect_https else None
-        return Https(config.hsts, port, config.health_path)
-
     def _environ(self, listener: Listener) -> Environ:
         """Return what all requests that come in at ``listener`` have in common."""
         scheme, host, port = ("https", "localhost", "443") if listener.tls else ("http", "localhost", "80")
@@ -296,26 +218,3 @@ def _reopen(shared: Shared, details: object, reply: Reply) -> None:
 def _close_spools(disk: Pool) -> None:
     if spool.are_left_behind():
         disk.submit(Errand(disk, spool.close_left_behind, lambda error: None))
-
-
-def _close_calls(pool: CallPool, last: _Last) -> None:
-    if not pool.close(last.seconds()):
-        for told in pool.running():
-            logger.warning("a thread is left behind: %s", told)
-
-
-def _close_disk(disk: Pool, last: _Last) -> None:
-    if not disk.close(last.seconds()):
-        logger.warning("a look at the disk has not returned; its thread is left behind")
-
-
-def _finish_log(writer: Pool, log: AccessLog, last: _Last) -> None:
-    log.finish()
-    if not writer.close(last.seconds()):
-        logger.warning("the access log is not read, and its last lines are left out")
-
-
-def _finish_ends(teller: Pool, ends: RequestEnds, last: _Last) -> None:
-    ends.finish()
-    if not teller.close(last.seconds()):
-        logger.warning("on_request_end has not returned; it is not told of the last answers")
