@@ -4,45 +4,30 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor, tell
-from aiowsgi.process.child import LAST_WORDS, READY, START_FAILED, Report, Work
+from aiowsgi.process.child import READY, START_FAILED, Report, Work
 from aiowsgi.process.early import EarlySignals
 from aiowsgi.process.notify import Manager
 from aiowsgi.process.opening import Opened, open_access_log, open_all, raise_file_limit
 from aiowsgi.process.origin import Origin, take_origin
 from aiowsgi.process.places import Places
-from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import RightsError
 from aiowsgi.process.supervisor import Supervisor
 from aiowsgi.process.watching import Watch, roots
+from aiowsgi.process.working import SPARE, Working, words_of
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import CertificateError, Certificates
-from aiowsgi.server.listeners import (
-    address_of,
-    is_local,
-)
-from aiowsgi.server.offspring import Offspring
-from aiowsgi.server.readycheck import NotReadyError
-from aiowsgi.server.worker import Worker
-from aiowsgi.site.applications import ApplicationError, describe
-from aiowsgi.site.build import build_router, describe_mounts
-from aiowsgi.site.hooks import HookError, call_apart, call_hook, call_last, find_hook
-from aiowsgi.site.router import Router
+from aiowsgi.server.listeners import address_of, is_local
+from aiowsgi.site.build import describe_mounts
+from aiowsgi.site.hooks import HookError, call_apart
 from aiowsgi.version import __version__
-from aiowsgi.wsgi import spool
-from aiowsgi.wsgi.serial import OneThread
 
 logger = logging.getLogger("aiowsgi.serving")
-
-# Seconds past the graceful timeout for a worker to cut what is left and end by itself: three are for on_worker_stop,
-# before which its threads have one to end, and the log has one behind it.
-SPARE = 5.0
 
 
 def run(
@@ -71,7 +56,7 @@ def run(
             tell(f"aiowsgi: {error}")
             return START_FAILED
         except HookError as error:
-            tell(_words(error))
+            tell(words_of(error))
             return START_FAILED
         serving = _Serving(config, application, opened, read_again)
         if hasattr(os, "fork"):
@@ -91,21 +76,6 @@ def _begin_logging(level: str) -> None:
         format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
         handlers=[ErrorLog(sys.stderr) if has_descriptor(sys.stderr) else logging.StreamHandler()],
     )
-
-
-@contextlib.contextmanager
-def _logging_in_a_thread() -> Iterator[None]:
-    """Let nobody in this process wait for the reader of the error log, the event loop least of all."""
-    logs = [handler for handler in logging.getLogger().handlers if isinstance(handler, ErrorLog)]
-    thread = OneThread("aiowsgi-log")
-    for log in logs:
-        log.begin(thread.submit)
-    try:
-        yield
-    finally:
-        for log in logs:
-            log.end()
-        thread.close(LAST_WORDS)
 
 
 class _Serving:
@@ -143,62 +113,11 @@ class _Serving:
     def work(self, report: Report, life: int | None) -> None:
         if self._origin.predecessor is not None:
             self._origin.predecessor.close()
-        if self._config.reload:
-            # A change within a second that leaves the size as it is would be taken for what is compiled already.
-            sys.dont_write_bytecode = True
-        with _failures(report):
-            self._take_rights()
-            if self.preloads and life is not None:
-                self._preload(report, life)
-            else:
-                if life is not None:
-                    Offspring(self._opened.listeners).watch()
-                with _logging_in_a_thread():
-                    self._serve(self._load(), report, life)
-
-    def _preload(self, report: Report, life: int) -> None:
-        router, opened = self._load(), self._opened
-
-        def work(report: Report, life: int | None) -> None:
-            Offspring(opened.listeners).watch()
-            with _failures(report), _logging_in_a_thread():
-                self._serve(router, report, life)
-
-        grace = self._config.timeouts.graceful + SPARE
-        preloader = Preloader(opened.listeners, work, self._workers, grace, opened.access_log)
-        preloader.run(report, life, self._board)
-
-    def _take_rights(self) -> None:
-        """From here on this process has the rights of the workers. Raises RightsError."""
-        if self._certificates is not None:
-            self._certificates.read_again()  # perhaps for the last time, where keys are root's alone
-        if self._opened.rights is not None:
-            self._opened.rights.take()
-
-    def _load(self) -> Router:
-        """Return what is served, as far as the settings say. Raises ApplicationError, HookError among them."""
-        _check_temporary_files()
-        find_hook("on_worker_start", self._config.on_worker_start)
-        find_hook("on_worker_stop", self._config.on_worker_stop)
-        find_hook("on_request_end", self._config.on_request_end, None)
-        generation = partial(self._board.generation, self._code)
-        return build_router(self._config, self._application, lambda: self._board.leaving, generation)
-
-    def _serve(self, router: Router, report: Report, life: int | None) -> None:
-        """Be a worker. Raises NotReadyError and HookError."""
-        opened = self._opened
-        call_hook("on_worker_start", self._config.on_worker_start)
-        worker = Worker(
-            *(self._config, opened.listeners, router, opened.access_log, self._certificates),
-            board=self._board,
+        working = Working(
+            *(self._config, self._application, self._opened, self._certificates),
+            *(self._board, self._code, self._workers),
         )
-        try:
-            if life is None:
-                worker.run(report.ready)
-            else:
-                worker.run(report.ready, life, True, report.replace, report.line)
-        finally:
-            call_last("on_worker_stop", self._config.on_worker_stop)
+        working.run(report, life)
 
     def failed(self, words: str) -> None:
         tell(words)
@@ -294,30 +213,6 @@ class _Serving:
         elif self._doing != "stopping":
             self._doing = "stopping"
             self._manager.stopping(self._config.drain_delay + self._config.timeouts.graceful + SPARE)
-
-
-@contextlib.contextmanager
-def _failures(report: Report) -> Iterator[None]:
-    """Report what people can mend as what it is, and not as a traceback."""
-    try:
-        yield
-    except (RightsError, NotReadyError) as error:
-        report.failed(f"aiowsgi: {error}")
-    except ApplicationError as error:
-        report.failed(_words(error))
-
-
-def _words(error: ApplicationError) -> str:
-    before, newline, line = describe(error).rpartition("\n")
-    return f"{before}{newline}aiowsgi: {line}"
-
-
-def _check_temporary_files() -> None:
-    if not spool.is_possible():
-        logger.warning(
-            "no folder for temporary files can be written: long uploads are answered 507, and a slow client of a long"
-            " answer holds its thread; mount one at /tmp, or name one in TMPDIR"
-        )
 
 
 def _run_alone(serving: _Serving) -> int:

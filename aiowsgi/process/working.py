@@ -1,0 +1,145 @@
+"""What a worker process does, or a preloader, from its fork to its end: rights, loading, serving."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from wsgiref.types import WSGIApplication
+
+from aiowsgi.config import Config
+from aiowsgi.observe.errorlog import ErrorLog
+from aiowsgi.process.child import LAST_WORDS, Report
+from aiowsgi.process.opening import Opened
+from aiowsgi.process.preloading import Preloader
+from aiowsgi.process.rights import RightsError
+from aiowsgi.server.board import Board
+from aiowsgi.server.certificates import Certificates
+from aiowsgi.server.offspring import Offspring
+from aiowsgi.server.readycheck import NotReadyError
+from aiowsgi.server.worker import Worker
+from aiowsgi.site.applications import ApplicationError, describe
+from aiowsgi.site.build import build_router
+from aiowsgi.site.hooks import call_hook, call_last, find_hook
+from aiowsgi.site.router import Router
+from aiowsgi.wsgi import spool
+from aiowsgi.wsgi.serial import OneThread
+
+logger = logging.getLogger("aiowsgi.serving")
+
+# Seconds past the graceful timeout for a worker to cut what is left and end by itself: three are for on_worker_stop,
+# before which its threads have one to end, and the log has one behind it.
+SPARE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """All that it takes to be a worker of a server, as that is at the fork."""
+
+    config: Config
+    application: WSGIApplication | None  # behind all that the settings mount
+    opened: Opened
+    certificates: Certificates | None
+    board: Board
+    code: int  # the stamp of the code that is loaded now
+    workers: int  # how many a preloader has
+
+    def run(self, report: Report, life: int | None) -> None:
+        """Do all that; see ``Work``."""
+        if self.config.reload:
+            # A change within a second that leaves the size as it is would be taken for what is compiled already.
+            sys.dont_write_bytecode = True
+        with _failures(report):
+            self._take_rights()
+            if self.config.preload and life is not None:
+                self._preload(report, life)
+            else:
+                if life is not None:
+                    Offspring(self.opened.listeners).watch()
+                with _logging_in_a_thread():
+                    self._serve(self._load(), report, life)
+
+    def _preload(self, report: Report, life: int) -> None:
+        router, opened = self._load(), self.opened
+
+        def work(report: Report, life: int | None) -> None:
+            Offspring(opened.listeners).watch()
+            with _failures(report), _logging_in_a_thread():
+                self._serve(router, report, life)
+
+        grace = self.config.timeouts.graceful + SPARE
+        preloader = Preloader(opened.listeners, work, self.workers, grace, opened.access_log)
+        preloader.run(report, life, self.board)
+
+    def _take_rights(self) -> None:
+        """From here on this process has the rights of the workers. Raises RightsError."""
+        if self.certificates is not None:
+            self.certificates.read_again()  # perhaps for the last time, where keys are root's alone
+        if self.opened.rights is not None:
+            self.opened.rights.take()
+
+    def _load(self) -> Router:
+        """Return what is served, as far as the settings say. Raises ApplicationError, HookError among them."""
+        _check_temporary_files()
+        find_hook("on_worker_start", self.config.on_worker_start)
+        find_hook("on_worker_stop", self.config.on_worker_stop)
+        find_hook("on_request_end", self.config.on_request_end, None)
+        generation = partial(self.board.generation, self.code)
+        return build_router(self.config, self.application, lambda: self.board.leaving, generation)
+
+    def _serve(self, router: Router, report: Report, life: int | None) -> None:
+        """Be a worker. Raises NotReadyError and HookError."""
+        opened = self.opened
+        call_hook("on_worker_start", self.config.on_worker_start)
+        worker = Worker(
+            *(self.config, opened.listeners, router, opened.access_log, self.certificates),
+            board=self.board,
+        )
+        try:
+            if life is None:
+                worker.run(report.ready)
+            else:
+                worker.run(report.ready, life, True, report.replace, report.line)
+        finally:
+            call_last("on_worker_stop", self.config.on_worker_stop)
+
+
+@contextlib.contextmanager
+def _failures(report: Report) -> Iterator[None]:
+    """Report what people can mend as what it is, and not as a traceback."""
+    try:
+        yield
+    except (RightsError, NotReadyError) as error:
+        report.failed(f"aiowsgi: {error}")
+    except ApplicationError as error:
+        report.failed(words_of(error))
+
+
+def words_of(error: ApplicationError) -> str:
+    """Return what a person is told of it."""
+    before, newline, line = describe(error).rpartition("\n")
+    return f"{before}{newline}aiowsgi: {line}"
+
+
+def _check_temporary_files() -> None:
+    if not spool.is_possible():
+        logger.warning(
+            "no folder for temporary files can be written: long uploads are answered 507, and a slow client of a long"
+            " answer holds its thread; mount one at /tmp, or name one in TMPDIR"
+        )
+
+
+@contextlib.contextmanager
+def _logging_in_a_thread() -> Iterator[None]:
+    """Let nobody in this process wait for the reader of the error log, the event loop least of all."""
+    logs = [handler for handler in logging.getLogger().handlers if isinstance(handler, ErrorLog)]
+    thread = OneThread("aiowsgi-log")
+    for log in logs:
+        log.begin(thread.submit)
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.end()
+        thread.close(LAST_WORDS)
