@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from math import inf
 from threading import Event, Thread, current_thread
+from time import monotonic, sleep
 from types import TracebackType
 
 import pytest
@@ -22,6 +23,7 @@ class Call(Work):
         self._does = does
         self._progress: int | None = 0
         self._gone = False
+        self.asked = 0  # how often somebody wanted to know whether it has gone
         self.runs = 0
         self.given_up: list[int] = []
         self.moved = False
@@ -44,6 +46,7 @@ class Call(Work):
 
     @property
     def gone(self) -> bool:
+        self.asked += 1
         return self._gone
 
     @property
@@ -237,12 +240,51 @@ def test_whoever_leaves_takes_no_room_from_others() -> None:
         for call in leaving:
             call.leave()
         loop.calls.drop_gone()
+        loop.turn_all()
         assert loop.calls.waiting == 1
         loop.submit(Call(), Call())
         assert not loop.calls.submit(Call())
         held.open.set()
     assert stays.runs == 1
     assert [call.runs for call in leaving] == [0, 0]
+
+
+def test_the_queue_is_looked_through_once_for_all_who_leave_in_a_turn() -> None:
+    with Turned() as loop:
+        held = Held()
+        calls = [Call() for _ in range(100)]
+        loop.hold(held)
+        loop.submit(*calls)
+        for call in calls[::2]:
+            call.leave()
+            loop.calls.drop_gone()
+        loop.turn_all()
+        assert loop.calls.waiting == 50
+        assert sum(call.asked for call in calls) == 100
+        held.open.set()
+    assert [call.runs for call in calls] == [0, 1] * 50
+
+
+def test_a_call_that_is_looked_at_while_a_thread_finds_none_is_run() -> None:
+    class Looked(Call):
+        @property
+        def gone(self) -> bool:
+            held.open.set()
+            while not loop.calls._tokens.empty():
+                assert monotonic() < end
+                sleep(0.001)
+            return False
+
+    end = monotonic() + WAIT
+    with Turned() as loop:
+        held = Held()
+        calls = [Looked() for _ in range(3)]
+        loop.hold(held)
+        loop.submit(*calls)
+        loop.calls.drop_gone()
+        loop.turn_all()
+        assert all(call.done.wait(WAIT) for call in calls)
+    assert [call.runs for call in calls] == [1, 1, 1]
 
 
 def test_calls_that_were_taken_out_leave_no_others_behind() -> None:

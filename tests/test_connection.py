@@ -770,6 +770,7 @@ async def test_a_request_whose_client_left_takes_no_room_in_the_queue() -> None:
         leaving.send(GET % b"leaving")
         await released()
         leaving.lose()
+        await released()
         third.send(GET % b"third")
         gate.open.set()
         await third.receive(b"GET /third .")

@@ -88,10 +88,13 @@ class _Post:
 #   in the order of submission. One that is refused is neither.
 # - Each call in ``_waiting`` has a token in ``_tokens``, put there behind it. A call that the loop takes out leaves
 #   its token, and whoever gets that finds another call or none. So no call waits while a thread does.
-# - The loop takes a call out by ``deque.remove``, a thread by ``popleft``: one of the two gets it.
+# - The loop takes a call out by ``deque.remove``, or some from the right, a thread by ``popleft``: one of the two gets
+#   it. What the loop puts back it has taken from the right, so it is newer than all that a thread could get meanwhile;
+#   and it puts tokens there for those of threads that have found none.
 # - No call is run that has waited longer than the queue timeout, by the clock as it was when a call was queued last, or
 #   at the last sweep; where calls are queued behind each other, that is now. Nor does any wait on past a sweep, but for
-#   the newest of a queue that has stood for long: no thread idles while a call waits.
+#   the newest of a queue that has stood for long, or what a thread takes for it while the loop holds newer ones: no
+#   thread idles while a call waits.
 # - At most twice ``threads`` threads are alive. ``sweep`` starts one for each that hangs, and a thread that hung goes
 #   when its call comes back, so that there are ``threads`` again. A thread may find out one call late that it goes.
 # - A call that fails, and even one whose ``failed`` does, ends no thread.
@@ -124,6 +127,7 @@ class CallPool(WayBack):
         self.watch: Callable[[], object] | None = None  # what is to be called when calls are queued
         self._submitted: list[Work] = []  # in this turn of the loop
         self._waiting: deque[Work] = deque()
+        self._dropping = False  # calls that have gone, in the next turn
         self._tokens: SimpleQueue[bool] = SimpleQueue()  # False: there is no more to do
         self._emptied = clock()  # when the queue was last seen empty
         self._horizon = -inf  # a call that was queued before it has waited too long; moved on by the loop
@@ -156,12 +160,13 @@ class CallPool(WayBack):
         return True
 
     def drop_gone(self) -> None:
-        """Let go of calls nobody waits for: whoever comes and leaves again takes no room from others."""
-        waiting = self._waiting
-        for call in waiting.copy():
-            if call.gone:
-                with suppress(ValueError):  # a thread has taken it
-                    waiting.remove(call)
+        """Let go of calls nobody waits for, in the next turn: who comes and leaves again takes no room from others.
+
+        Many may leave in one turn, and the queue may be long: it is looked through once for all of them.
+        """
+        if not self._dropping:
+            self._dropping = True
+            self._soon(self._drop_gone)
 
     def behind(self) -> float:
         """Return for how many seconds no thread has been free; 0 while one is, infinity where all of them hang.
@@ -249,6 +254,19 @@ class CallPool(WayBack):
             put(True)
         if self.watch is not None:
             self.watch()
+
+    def _drop_gone(self) -> None:
+        self._dropping = False
+        self._release()  # some of them may have gone, too
+        waiting, stay = self._waiting, deque[Work]()
+        with suppress(IndexError):  # that was the oldest, but for those that threads have taken
+            while True:
+                call = waiting.pop()
+                if not call.gone:
+                    stay.appendleft(call)
+        waiting.extend(stay)
+        for _ in range(len(waiting) - self._tokens.qsize()):
+            self._tokens.put(True)
 
     def _move_horizon(self, now: float) -> None:
         standing = now - self._emptied >= self._longest
