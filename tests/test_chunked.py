@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiowsgi.http.chunked import ChunkedContent
+from aiowsgi.http.chunked import TURN, ChunkedContent
 from aiowsgi.http.messages import HTTPError
 
 TRAILERS = 1000  # bytes, at most
@@ -36,6 +36,15 @@ def assert_refused(data: bytes, most_trailers: int = TRAILERS) -> None:
         in_single_bytes(data, most_trailers)
     for error in (whole.value, cut.value):
         assert error.status == 400
+
+
+def test_so_many_chunks_are_read_at_once() -> None:
+    reader = ChunkedContent(TRAILERS)
+    rest = (2 * TURN + 1) * b"1\r\nx\r\n" + b"0\r\n\r\n" + BEHIND
+    for _ in range(2):
+        content, ended, rest = reader.receive(rest)
+        assert (content, ended) == (TURN * b"x", False)
+    assert reader.receive(rest) == (b"x", True, BEHIND)
 
 
 def receive_again_and_again(data: bytes, content: bytes) -> None:

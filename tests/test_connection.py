@@ -252,6 +252,34 @@ async def test_large_content_goes_by_way_of_a_file(chunked: bool) -> None:
         assert (await client.receive(b".")).endswith(b"POST / " + data + b".")
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("content_memory", [1000, 1 << 20])
+async def test_content_in_many_chunks_leaves_others_their_turn(streams: bool, content_memory: int) -> None:
+    chunks = 40_000
+    limits = Limits(content_memory=content_memory)
+    with Server(Applied(echo), limits=limits, streams=streams) as server:
+        client, other = server.connect(), server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.send(b"1\r\nx\r\n" * chunks + b"0\r\n\r\n" + GET % b"behind")
+        assert not client.transport.reading, "that is too much to have more come"
+        other.send(GET % b"other")
+        await other.receive(b"/other .")
+        assert client.sent == b""
+        answers = await client.receive(b"/behind .")
+        assert b"POST / " + b"x" * chunks in answers
+        assert client.transport.reading
+
+
+async def test_content_that_ends_in_its_middle_is_found_out_at_its_turn() -> None:
+    with Server(Applied(echo)) as server:
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.send(b"1\r\nx\r\n" * 2000)
+        client.send_eof()
+        assert not client.transport.closing
+        await client.until_true(lambda: client.transport.closing)
+
+
 async def test_nothing_is_read_while_content_goes_to_its_file() -> None:
     first, disk = Gate(), ThreadEvent()
     with Server(Applied(first), limits=Limits(pipelined=1000, content_memory=1000)) as server:

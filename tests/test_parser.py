@@ -153,14 +153,15 @@ class ContentReading(NamedTuple):
 def read_content(content: ContentReader, pieces: list[bytes]) -> ContentReading:
     found: list[bytes] = []
     for number, piece in enumerate(pieces):
-        try:
-            data, ended, rest = content.receive(piece)
-        except HTTPError as error:
-            return ContentReading(found, status_of(error))
-        found.append(data)
+        rest, ended = piece, False
+        while rest and not ended:
+            try:
+                data, ended, rest = content.receive(rest)
+            except HTTPError as error:
+                return ContentReading(found, status_of(error))
+            found.append(data)
         if ended:
             return ContentReading(found, rest + b"".join(pieces[number + 1 :]))
-        assert rest == b""
     return ContentReading(found, None)
 
 

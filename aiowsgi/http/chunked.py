@@ -7,7 +7,11 @@ from aiowsgi.http.messages import bad_request
 
 LONGEST_LINE = 4 * 1024  # bytes, of a chunk size with its extensions or of a trailer field
 
+# Chunks that are read at once: 0.3 ms where they hold a byte each.
+TURN = 512
+
 _chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
+_plain_line = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n").match
 # How content is framed cannot be told behind it; who merges trailers into the head would read another message
 # (RFC 9110 section 6.5.1).
 _trailer_line = re.compile(rb"(?!(?i:content-length|transfer-encoding):)" + FIELD_LINE).fullmatch
@@ -45,12 +49,12 @@ class ChunkedContent:
     def receive(self, data: bytes) -> tuple[bytes, bool, bytes]:
         """Return the content in ``data``, whether it has ended, and the bytes behind its end.
 
-        Raises HTTPError 400.
+        Where it has not, these are what is left behind TURN chunks, to be given again. Raises HTTPError 400.
         """
         data = self._held + data
         pieces: list[bytes] = []
         position = 0
-        while True:
+        while len(pieces) < TURN:
             if self._left:
                 piece = data[position : position + self._left - 2]
                 pieces.append(piece)
@@ -63,26 +67,33 @@ class ChunkedContent:
                     break
                 self._left = 0
                 position += 2
+            if self._trailers < 0 and (match := _plain_line(data, position)) is not None:  # as most are
+                position = match.end()
+                self._begin_chunk(match, len(match[1]))
+                continue
             end = _find_line_end(data, position)
             if end < 0:
                 break
             line = data[position:end]
             position = end + 2
             if self._trailers < 0:
-                self._begin_chunk(line)
+                self._begin_chunk(_chunk_line(line), len(line))
             elif line:
                 self._check_trailer(line)
             else:
                 return b"".join(pieces), True, data[position:]
+        else:
+            self._held = b""
+            return b"".join(pieces), False, data[position:]
         self._held = data[position:]
         return b"".join(pieces), False, b""
 
-    def _begin_chunk(self, line: bytes) -> None:
-        match = _chunk_line(line)
+    def _begin_chunk(self, match: re.Match[bytes] | None, length: int) -> None:
+        """Take note of the chunk whose size was found in a line of ``length`` bytes."""
         if match is None:
             raise bad_request("A chunk does not begin with its size.")
         size = int(match[1], 16)
-        self._overhead += _OVERHEAD_A_BYTE * size - len(line) - 4
+        self._overhead += _OVERHEAD_A_BYTE * size - length - 4
         if self._overhead < 0:
             raise bad_request("The chunked content is mostly not content.")
         if size:

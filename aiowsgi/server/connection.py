@@ -70,7 +70,7 @@ class Connection(Closing):
         self._shared.connections[self] = None
 
     def data_received(self, data: bytes) -> None:
-        if self.state > HEAD and self._receives():
+        if self.state > HEAD and not self._buffer and self._receives():
             self._receive_content(data)
         elif self.state != CLOSING:
             self._buffer = self._buffer + data if self._buffer else data
@@ -84,8 +84,8 @@ class Connection(Closing):
     def eof_received(self) -> bool:
         """Return whether the transport stays open: a client that sends no more may still wait for its answer."""
         self._eof = True
-        if self.state == IDLE:
-            return bool(self._buffer)  # requests that wait for their turn
+        if self.state == IDLE or (self._buffer and self._receives()):
+            return bool(self._buffer)  # what waits for its turn
         if self.state != ANSWERING or self._receives():
             self._lose_content()
             return False
@@ -246,6 +246,15 @@ class Connection(Closing):
             self._receive_content(data)
         elif self._request.expect_continue and not shared.streams:
             self._transport.write(CONTINUE)
+
+    def _take_up(self) -> None:
+        if self._buffer and self._receives():
+            data, self._buffer = self._buffer, b""
+            self._receive_content(data)
+            self._read_again()
+            if self._eof and not self._buffer:
+                self._read_no_more()
+            self._go_on()
 
     # Answering.
 

@@ -38,6 +38,10 @@ class Receiving(Sending):
         """The request's content has come whole."""
 
     @abstractmethod
+    def _take_up(self) -> None:
+        """Go on with the content that waits in the buffer."""
+
+    @abstractmethod
     def _refuse(self, error: HTTPError) -> None:
         """Answer what cannot be trusted or waited for any longer, and read no further request."""
 
@@ -70,9 +74,9 @@ class Receiving(Sending):
         except HTTPError as error:
             self._fail_content(error)
             return
+        self._buffer = rest
         if ended:
             self._content = None
-            self._buffer = rest
         if self.state == State.DISCARDING:
             if ended:
                 self._move(Event.CONTENT_END)
@@ -92,6 +96,12 @@ class Receiving(Sending):
             self._earn(len(piece))
             if inbox.held > limits.content_memory:
                 self._spill(inbox)
+            elif rest:
+                self._put_off()
+
+    def _put_off(self) -> None:
+        """Have others their turn before the rest of what has come, which waits in the buffer."""
+        self._shared.loop.call_soon(self._take_up)
 
     def _spill(self, inbox: Inbox) -> None:
         """Have a thread write to the disk what is in memory, and read nothing until it has."""
@@ -107,7 +117,9 @@ class Receiving(Sending):
             return
         if error is None:
             self._await()
-            self._transport.resume_reading()
+            if not self._read_paused:
+                self._transport.resume_reading()
+            self._take_up()
         else:
             logger.error("%s: %s", self._request, error)
             self._refuse(refusal(error) if isinstance(error, OSError) else HTTPError(500))

@@ -52,9 +52,9 @@ class Streaming(Receiving):
         if stream.size + len(piece) > self._shared.limits.content:
             self._fail_content(HTTPError(413))
             return
+        self._buffer = rest
         if ended:
             self._content = None
-            self._buffer = rest
             if self._outbox is not None:
                 self._outbox.may_persist = self._request.keep_alive and not self._shared.draining
         stream.add(piece)
@@ -64,6 +64,8 @@ class Streaming(Receiving):
         self._await_thread(len(piece))
         if stream.is_full and not ended:
             self._pause(stream)
+        elif rest and not ended:
+            self._put_off()
 
     def _await_thread(self, count: int = 0) -> None:
         """Set no deadline for content, of which ``count`` bytes have come: it is the thread's turn."""
@@ -91,6 +93,8 @@ class Streaming(Receiving):
         self._shared.unread.discard(self)
         if not self._transport.is_closing():
             self._transport.resume_reading()
+        if self._buffer:
+            self._put_off()
 
     def stream_ready(self, stream: StreamedInbox) -> None:
         """Let the client go on, for the thread waits for it or has made room."""
@@ -119,6 +123,7 @@ class Streaming(Receiving):
         self._await_thread()
         self._forgive()
         stream.paused = True  # for good: nobody can tell where the next request begins
+        self._read_paused = False
         self._shared.unread.add(self)
         self._transport.pause_reading()
         stream.fail(error)
