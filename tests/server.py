@@ -66,6 +66,13 @@ class RunningServer:
         self._changed = Condition()
         self.url = ""  # where it listens, the first of the addresses: http://127.0.0.1:8000 or unix:/path
 
+    def first(self, *lines: str) -> Self:
+        """Have it run ``lines`` of Python before all else; to be called before it starts."""
+        where = self._command.index("-m")
+        program = "\n".join(["from aiowsgi.cli import main", *lines, "raise SystemExit(main())"])
+        self._command[where : where + 2] = ["-c", program]
+        return self
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._command,

@@ -496,7 +496,7 @@ def test_what_cannot_be_served_is_one_line_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import good\n\n1 / 0\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for arguments, words in (
+        cases: list[tuple[list[str], str]] = [
             (
                 ["good:application", "--bind", f"127.0.0.1:{port}"],
                 f"127.0.0.1:{port} is taken by another process",
@@ -505,19 +505,12 @@ def test_what_cannot_be_served_is_one_line_and_status_2(tmp_path: Path) -> None:
             (["none:application"], "'none'"),
             (["good:none"], "none"),
             (["broken:application"], "ZeroDivisionError"),
-        ):
-            bind = [] if "--bind" in arguments else ["--bind", "127.0.0.1:0"]
-            done = subprocess.Popen(
-                [sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind, "--workers", "2"],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                process_group=0,
-            )
-            out, err = done.communicate(timeout=PATIENCE)
-            assert done.returncode == 2
+        ]
+        # All at once, as a start takes its time.
+        started = [refused_start(tmp_path, *arguments) for arguments, _ in cases]
+        for process, (arguments, words) in zip(started, cases, strict=True):
+            out, err = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 2
             assert out == ""
             *traceback, line = err.splitlines()
             assert line.startswith("aiowsgi: ")
@@ -527,4 +520,17 @@ def test_what_cannot_be_served_is_one_line_and_status_2(tmp_path: Path) -> None:
             else:
                 assert traceback == []
             with pytest.raises(ProcessLookupError):  # nothing is left of its group
-                os.killpg(done.pid, 0)
+                os.killpg(process.pid, 0)
+
+
+def refused_start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    bind = [] if "--bind" in arguments else ["--bind", "127.0.0.1:0"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "aiowsgi", "serve", *arguments, *bind, "--workers", "2"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )

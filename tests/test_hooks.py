@@ -118,7 +118,7 @@ def request_end(end):
     threading.Event().wait()
 
 def worker_stop():
-    time.sleep(2)
+    time.sleep(1)
     print("has stopped", flush=True)
 
 def application(environ, start_response):
@@ -220,51 +220,49 @@ def test_what_is_asked_for_while_on_start_runs_is_done_behind_it(start: Start, f
     assert log.read_text().count("GET / ") == 1
 
 
-@pytest.mark.parametrize(
-    ("option", "hook", "line"),
-    [
-        ("--on-start", "nowhere:start", "on_start: there is no module 'nowhere' in FOLDER"),
-        ("--on-start", "hooks:no", "on_start: module 'hooks' has no 'no'; its callables are: say, "),
-        ("--on-worker-start", "nowhere:start", "on_worker_start: there is no module 'nowhere' in FOLDER"),
-        ("--on-worker-start", "hooks:CODE.no", "on_worker_start: an object of type 'str' has no 'no'"),
-        (
-            *("--on-worker-start", "hooks:nothing"),
-            "on_worker_start: 'hooks:nothing' is an object of type 'NoneType', not a function",
-        ),
-        (
-            *("--on-worker-stop", "hooks:request_end"),
-            "on_worker_stop: 'hooks:request_end' is called with no arguments and takes others",
-        ),
-        (
-            *("--on-request-end", "hooks:start"),
-            "on_request_end: 'hooks:start' is called with 1 argument and takes others",
-        ),
-        (
-            *("--on-request-end", "hooks:later"),
-            "on_request_end: 'hooks:later' is a coroutine function, which nobody awaits",
-        ),
-    ],
-)
-def test_a_mistake_is_one_line_and_a_failed_start(
-    start: Start, folder: Path, option: str, hook: str, line: str
-) -> None:
-    program = serve(start, folder, option, hook, "--log-level", "warning")
-    assert program.status() == 2
-    (said,) = program.err.rest()
-    assert said.startswith("aiowsgi: " + line.replace("FOLDER", str(folder)))
-    assert program.out.rest() == []
+MISTAKES = [
+    ("--on-start", "nowhere:start", "on_start: there is no module 'nowhere' in FOLDER"),
+    ("--on-start", "hooks:no", "on_start: module 'hooks' has no 'no'; its callables are: say, "),
+    ("--on-worker-start", "nowhere:start", "on_worker_start: there is no module 'nowhere' in FOLDER"),
+    ("--on-worker-start", "hooks:CODE.no", "on_worker_start: an object of type 'str' has no 'no'"),
+    (
+        *("--on-worker-start", "hooks:nothing"),
+        "on_worker_start: 'hooks:nothing' is an object of type 'NoneType', not a function",
+    ),
+    (
+        *("--on-worker-stop", "hooks:request_end"),
+        "on_worker_stop: 'hooks:request_end' is called with no arguments and takes others",
+    ),
+    (
+        *("--on-request-end", "hooks:start"),
+        "on_request_end: 'hooks:start' is called with 1 argument and takes others",
+    ),
+    (
+        *("--on-request-end", "hooks:later"),
+        "on_request_end: 'hooks:later' is a coroutine function, which nobody awaits",
+    ),
+]
 
 
-@pytest.mark.parametrize("option", ["--on-start", "--on-worker-start"])
-@pytest.mark.parametrize(("hook", "error"), [("fail", "ValueError"), ("leave", "SystemExit")])
-def test_a_hook_that_fails_is_a_failed_start_with_its_traceback(
-    start: Start, folder: Path, option: str, hook: str, error: str
-) -> None:
-    program = serve(start, folder, option, f"hooks:{hook}", "--log-level", "warning")
-    assert program.status() == 2
-    first, *_, last = program.err.rest()
-    assert first == "Traceback (most recent call last):"
-    assert last == f"aiowsgi: {option[2:].replace('-', '_')}: 'hooks:{hook}' raised {error}"
+def test_a_mistake_is_one_line_and_a_failed_start(start: Start, folder: Path) -> None:
+    # All at once, here and below: a start is a wait for the most part where there are several processors.
+    programs = [serve(start, folder, option, hook, "--log-level", "warning") for option, hook, _ in MISTAKES]
+    for program, (_, _, line) in zip(programs, MISTAKES, strict=True):
+        assert program.status() == 2
+        (said,) = program.err.rest()
+        assert said.startswith("aiowsgi: " + line.replace("FOLDER", str(folder)))
+        assert program.out.rest() == []
+
+
+def test_a_hook_that_fails_is_a_failed_start_with_its_traceback(start: Start, folder: Path) -> None:
+    failures = {"hooks:fail": "ValueError", "hooks:leave": "SystemExit"}
+    cases = [(option, hook) for option in ("--on-start", "--on-worker-start") for hook in failures]
+    programs = [serve(start, folder, option, hook, "--log-level", "warning") for option, hook in cases]
+    for program, (option, hook) in zip(programs, cases, strict=True):
+        assert program.status() == 2
+        first, *_, last = program.err.rest()
+        assert first == "Traceback (most recent call last):"
+        assert last == f"aiowsgi: {option[2:].replace('-', '_')}: '{hook}' raised {failures[hook]}"
 
 
 def test_what_is_raised_at_the_end_of_a_worker_is_logged(folder: Path) -> None:

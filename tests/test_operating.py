@@ -152,10 +152,12 @@ def test_a_worker_whose_loop_hangs_is_shown_and_stalls_nobody(project: Path) -> 
         pid = int(peer.get("/").content)
         peer.send(get("/hang"))
         server.until("^entered$")
-        shown = server.told("status").out
+        # At once: each waits for the worker until its patience ends.
+        status, stacks = (Command(name, "--control", str(server.control)) for name in ("status", "stacks"))
+        shown = status.ended().out
         assert re.search(rf"^ *{pid}  serving, silent +\d+ s +0( +-){{6}}$", shown, re.MULTILINE)
         assert re.search(r"^ *\d+  serving  +\d+ s +0 +0 +0 +0/4 ", shown, re.MULTILINE)
-        shown = server.told("stacks").out
+        shown = stacks.ended().out
         assert re.search(rf"^worker {pid}, serving, \d+ s old: does not answer$", shown, re.MULTILINE)
         assert re.search(r"^ +File .*app\.py\", line \d+ in application$", shown, re.MULTILINE)
         os.kill(pid, signal.SIGKILL)  # it would not drain

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
@@ -239,19 +240,20 @@ def test_who_may_not_give_away_a_socket_file_leaves_none(project: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (("--user", "nobody-at-all"), "there is no user nobody-at-all"),
-        (("--user", "4294967295"), "there is no user 4294967295"),  # to the system: leave it as it is
-        (("--user", "0x0"), "there is no user 0x0"),
-        (("--user", "nobody", "--group", "-1"), "there is no group -1"),
-        (("--group", "nobody-at-all"), "there is no group nobody-at-all"),
-        (("--user", "54321"), "user 54321 is not in the system's table, so --group is needed, too"),
-    ],
-)
-def test_names_that_nobody_has_are_one_line(project: Path, arguments: tuple[str, ...], line: str) -> None:
-    assert serve(project, *arguments) == (2, f"aiowsgi: {line}\n")
+NAMES = {
+    ("--user", "nobody-at-all"): "there is no user nobody-at-all",
+    ("--user", "4294967295"): "there is no user 4294967295",  # to the system: leave it as it is
+    ("--user", "0x0"): "there is no user 0x0",
+    ("--user", "nobody", "--group", "-1"): "there is no group -1",
+    ("--group", "nobody-at-all"): "there is no group nobody-at-all",
+    ("--user", "54321"): "user 54321 is not in the system's table, so --group is needed, too",
+}
+
+
+def test_names_that_nobody_has_are_one_line(project: Path) -> None:
+    with ThreadPoolExecutor() as threads:  # all at once, as a start takes its time
+        told = dict(zip(NAMES, threads.map(lambda name: serve(project, *name), NAMES), strict=True))
+    assert told == {name: (2, f"aiowsgi: {line}\n") for name, line in NAMES.items()}
 
 
 @as_root
