@@ -3,10 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from time import monotonic
+
+from tests.server import RunningServer
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST_REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+class CrowdedServer(RunningServer):
+    """One that keeps its idle connections for long when it drains.
+
+    By default it does for half a second, in which no client of a busy machine can promise to ask again.
+    """
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        super().__init__(*arguments, cwd=cwd)
+        self.first("from aiowsgi.server import draining", "draining.GRACE = 20.0")
 
 
 class Crowd:

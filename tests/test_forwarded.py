@@ -318,4 +318,4 @@ def test_what_a_head_may_hold_costs_little_time(value: str) -> None:
     begun = process_time()
     for name in ("x_for", "x_proto", "x_host", "x_port", "x_prefix", "forwarded"):
         origin(**{name: value})
-    assert process_time() - begun < 0.1
+    assert process_time() - begun < 0.5

@@ -112,6 +112,8 @@ def test_past_the_cap_the_worker_is_replaced_while_its_other_requests_go_on(proj
             for number, peer in enumerate(hanging):
                 peer.send(get(f"/hang/{number}"))
             assert [peer.answer().status for peer in hanging] == [504] * 4
+            for peer in (first, *hanging):
+                peer.socket.close()  # or the worker waits for that when it drains
             # Of six threads two are left, and of these one is busy.
             ticking.send(get("/ticks"))
             ticking.until(b"tick")

@@ -1,7 +1,7 @@
 """The fields of a file: which names have a hash of the content, what patterns set, and what a 304 keeps."""
 
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -48,9 +48,9 @@ def test_names_without_one(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["-4f2a9c81", "a-", ".4f2a9c81d3e5", "0a", ".a", "-BxYz12_9", "-4f2a-9c81"])
 def test_a_long_name_costs_little(part: str) -> None:
-    started = perf_counter()
+    started = process_time()
     assert not has_content_hash("/" + part * (4096 // len(part)))
-    assert perf_counter() - started < 0.1
+    assert process_time() - started < 0.1
 
 
 # Cache-Control

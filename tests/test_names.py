@@ -1,6 +1,6 @@
 """Which names are never served, by default and by the settings, and that to tell costs little."""
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_with_no_names_what_is_hidden_is_refused_still() -> None:
 )
 def test_a_hostile_path_costs_little(globs: tuple[str, ...], path: str) -> None:
     is_refused = refusing(globs)
-    started = perf_counter()
+    started = process_time()
     for _ in range(10):
         is_refused(path)
-    assert (perf_counter() - started) / 10 < 0.02
+    assert (process_time() - started) / 10 < 0.02

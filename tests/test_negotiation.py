@@ -1,7 +1,7 @@
 """Accept-Encoding: which of the codings there are suits a client best, if any."""
 
 from itertools import product
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -127,9 +127,9 @@ def test_any_value_has_an_answer(value: str) -> None:
 
 @pytest.mark.parametrize("part", [",", " ", "a,", ";q=", "\t;", "q=0.", "br;q=0.1,", "*"])
 def test_a_hostile_value_costs_little_and_is_not_kept(part: str) -> None:
-    started = perf_counter()
+    started = process_time()
     for length in range(64 * 1024, 64 * 1024 + 100):
         value = part * (length // len(part))
         assert rankings[value] == rankings[value] == (0, 0, 0, 1)
         assert value not in rankings
-    assert perf_counter() - started < 1.0
+    assert process_time() - started < 1.0

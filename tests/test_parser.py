@@ -420,14 +420,14 @@ def test_64_kib_cost_little_time(data: bytes) -> None:
     began = process_time()
     read(Parser(LIMITS), [data])
     read(Parser(LIMITS, fast=False), cut(data, [1400]))
-    assert process_time() - began < 1  # second; what takes a square of the bytes takes ten and more
+    assert process_time() - began < 3  # seconds; what takes a square of the bytes takes ten and more
 
 
 def test_a_long_pipeline_is_not_looked_at_anew_for_each_request() -> None:
     began = process_time()
     reading = read(Parser(LIMITS), [b"GET / HTTP/1.0\r\n\r\n" * 14_000])
     assert len(reading.messages) == 14_000
-    assert process_time() - began < 1  # second; some 0.1 are usual
+    assert process_time() - began < 3  # seconds; some 0.1 are usual
 
 
 @pytest.mark.parametrize(
@@ -442,4 +442,4 @@ def test_a_long_pipeline_is_not_looked_at_anew_for_each_request() -> None:
 def test_what_comes_byte_by_byte_costs_little_time(data: bytes) -> None:
     began = process_time()
     read(Parser(LIMITS), single_bytes(data))
-    assert process_time() - began < 2  # seconds; some 0.2 are usual
+    assert process_time() - began < 4  # seconds; some 0.2 are usual

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from tests.crowd import Crowd
+from tests.crowd import Crowd, CrowdedServer
 from tests.server import PATIENCE, RunningServer
 from tests.test_logfiles import lines
 from tests.test_reload import LOADING, check, until, write
@@ -101,18 +101,19 @@ def test_the_application_is_imported_once_and_its_memory_is_shared(tmp_path: Pat
 
 
 async def test_reloads_of_what_is_preloaded_cost_nobody_a_request_nor_a_moment(tmp_path: Path) -> None:
-    write(tmp_path, seconds=LOADING)
-    with RunningServer("app:application", "--preload", "--workers", "2", cwd=tmp_path) as server:
+    write(tmp_path)
+    with CrowdedServer("app:application", "--preload", "--workers", "2", cwd=tmp_path) as server:
+        write(tmp_path, seconds=LOADING)
         async with Crowd(server.port).asking() as crowd:
             await crowd.more()
-            for number in range(1, 4):
+            for number in range(1, 3):
                 before = preloader(server)
                 os.kill(server.pid, signal.SIGHUP)
                 await until(server, r"\breloaded$", number)
                 await asyncio.to_thread(until_gone, before)
             await crowd.more()
         check(crowd)
-        assert len(re.findall(r"preloader \d+ is ready", server.log())) == 3
+        assert len(re.findall(r"preloader \d+ is ready", server.log())) == 2
 
 
 def test_code_that_cannot_start_leaves_the_preloaded_serving(tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ async def test_the_log_file_is_opened_anew_for_preloaded_workers_too(tmp_path: P
     write(tmp_path)
     log = tmp_path / "access"
     options = ("--preload", "--workers", "2", "--access-log", str(log))
-    with RunningServer("app:application", *options, cwd=tmp_path) as server:
+    with CrowdedServer("app:application", *options, cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
             await crowd.more()
             log.rename(log.with_suffix(".1"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands import OperatedServer
 from tests.contained import ContainedServer, contained
-from tests.crowd import Crowd
+from tests.crowd import Crowd, CrowdedServer
 from tests.programs import starting
 from tests.server import ROOT, RunningServer
 from tests.systemd import Notified, launcher
@@ -63,8 +63,8 @@ def begin(server: RunningServer, number: int = 1) -> int:
 
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_an_upgrade_costs_nobody_a_request_nor_a_moment(loop: str, tmp_path: Path) -> None:
-    write(tmp_path, seconds=LOADING)
-    with RunningServer(*OPTIONS, "--loop", loop, cwd=tmp_path) as server:
+    write(tmp_path)
+    with CrowdedServer(*OPTIONS, "--loop", loop, cwd=tmp_path) as server:
         async with Crowd(server.port).asking() as crowd:
             await crowd.more()
             write(tmp_path, "second", seconds=LOADING)

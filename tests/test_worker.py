@@ -475,11 +475,15 @@ def test_a_worker_without_descriptors_serves_whom_it_has_and_recovers(project: P
             most = len(os.listdir(f"/proc/{pid}/fd")) + 5
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
             with ExitStack() as stack:
+                # It sees all of them at once: after its next look at its descriptors the others would have to wait.
+                os.kill(pid, signal.SIGSTOP)
                 peers = [stack.enter_context(Peer(address)) for _ in range(20)]
+                for peer in peers:
+                    peer.send(get("/"))
+                os.kill(pid, signal.SIGCONT)
                 served = 0
                 for peer in peers:
                     with suppress(ConnectionError):
-                        peer.send(get("/"))
                         served += peer.until(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
                 assert served == 5
                 assert pid_of(first) == pid
