@@ -20,6 +20,7 @@ from aiowsgi.config.processors import processors
 from aiowsgi.http.codings import CODINGS, INSTALLED
 from aiowsgi.process.origin import take_origin
 from aiowsgi.process.serving import run
+from aiowsgi.server.descriptors import hold_standard
 from aiowsgi.site.compress import Report, Result, Task, compressed, tasks
 from aiowsgi.version import __version__
 
@@ -164,10 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 
 def _open_standard_streams() -> None:
-    """Let nothing be written where standard input, output or error is closed: a socket would get its number."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    """Let nothing be written where standard input, output or error is closed."""
+    hold_standard()
     sys.stdout = sys.stdout or open(1, "w", closefd=False)
     sys.stderr = sys.stderr or open(2, "w", closefd=False)
 

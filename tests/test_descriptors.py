@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from aiowsgi.config import Limits
-from aiowsgi.server.descriptors import MOST_CONNECTIONS, are_left, most_connections
+from aiowsgi.server.descriptors import MOST_CONNECTIONS, are_left, hold_standard, most_connections
 
 
 @contextmanager
@@ -48,3 +48,13 @@ def test_descriptors_that_are_left_are_counted_and_not_kept() -> None:
         for descriptor in taken[2:]:
             os.close(descriptor)
     assert os.listdir("/dev/fd") == before
+
+
+def test_closed_standard_streams_are_held_by_the_file_that_is_none() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.closerange(0, 3)
+        hold_standard()
+        held = all(os.path.samestat(os.fstat(number), os.stat(os.devnull)) for number in range(3))
+        os._exit(0 if held and os.get_inheritable(1) else 1)
+    assert os.waitpid(pid, 0)[1] == 0

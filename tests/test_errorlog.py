@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -19,7 +19,7 @@ from aiowsgi.observe.writing import MOST_LINES
 from aiowsgi.wsgi.serial import OneThread
 from tests.programs import Program, Start, starting
 from tests.test_writing import fill, read
-from tests.thread_server import Peer
+from tests.thread_server import LOOPS, Peer
 from tests.turned_loop import WAIT
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def stream() -> Iterator[Stream]:
 
 
 def logger_on(stream: Stream) -> tuple[logging.Logger, ErrorLog]:
-    log, logger = ErrorLog(stream.text), logging.Logger("alone")
+    log, logger = ErrorLog(stream.text.fileno(), stream.text.encoding), logging.Logger("alone")
     logger.addHandler(log)
     return logger, log
 
@@ -123,21 +123,16 @@ def test_records_past_the_bound_are_counted_and_the_next_one_tells(stream: Strea
 
 
 def test_a_reader_that_has_gone_is_nobodys_trouble(stream: Stream) -> None:
-    reader, gone = os.pipe()
-    os.close(reader)
-    whole = os.dup(stream.text.fileno())
-    os.dup2(gone, stream.text.fileno())
     logger, log = logger_on(stream)
+    os.close(stream.reader)
     with threaded(log):
         for _ in range(3):
             logger.error("lost")
     logger.error("lost")
-    os.dup2(whole, stream.text.fileno())
+    stream.reader = os.open(f"/dev/fd/{stream.text.fileno()}", os.O_RDONLY)
     logger.error("later")
     logger.error("last")
     assert stream.lines() == ["4 records were left out", "later", "last"]
-    os.close(whole)
-    os.close(gone)
 
 
 def test_without_a_thread_who_logs_waits_for_the_reader_once_and_not_for_ever(stream: Stream) -> None:
@@ -220,14 +215,31 @@ def test_it_goes_on_when_a_program_has_all_handlers_closed(stream: Stream) -> No
     assert stream.lines() == ["and on"]
 
 
-def test_a_closed_stream_is_nobodys_trouble() -> None:
+def test_a_closed_descriptor_is_nobodys_trouble() -> None:
     stream = Stream()
+    logger, log = logger_on(stream)
     stream.text.close()
     os.close(stream.reader)
-    logger, log = logger_on(stream)
     logger.error("lost")
     with threaded(log):
         logger.error("lost")
+
+
+def test_a_descriptor_that_is_another_files_by_now_is_not_written_to(stream: Stream) -> None:
+    logger, log = logger_on(stream)
+    whole = os.dup(stream.text.fileno())
+    other = Stream()
+    os.dup2(other.text.fileno(), stream.text.fileno())
+    with threaded(log):
+        logger.error("lost")
+    logger.error("lost, too")
+    os.dup2(whole, stream.text.fileno())
+    other.text.close()
+    assert other.lines() == []
+    logger.error("later")
+    assert stream.lines() == ["2 records were left out", "later"]
+    os.close(other.reader)
+    os.close(whole)
 
 
 def test_a_stream_has_a_descriptor_or_not(stream: Stream) -> None:
@@ -266,6 +278,12 @@ def fork(environ, start_response):
     os.waitpid(child, 0)
     start_response("200 OK", [])
     return [b"forked"]
+
+def close(environ, start_response):
+    for number in (0, 1, 2):
+        os.close(number)
+    start_response("200 OK", [])
+    return [b"closed"]
 
 def leave():
     logger.warning("leaving")
@@ -348,6 +366,23 @@ def test_what_a_process_logs_that_an_application_has_forked_is_written_once(star
         assert peer.get("/fork").content == b"forked"
     lines = [line.partition(" WARNING app: ")[2] for line in end(program) if " WARNING app: " in line]
     assert sorted(lines) == ["before the fork", "in the fork"]  # the thread may be the later one
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_no_client_gets_the_log_where_an_application_has_closed_the_standard_streams(
+    start: Start, loop: str
+) -> None:
+    program = start("app", "--loop", loop, "--access-log", "-")
+    server = address(program)
+    with ExitStack() as stack:
+        peer = stack.enter_context(Peer(server))
+        assert peer.get("/close").content == b"closed"
+        others = [stack.enter_context(Peer(server)) for _ in range(4)]
+        for each in [*others, peer]:
+            assert each.get("/fail").status == 500
+        assert sum("GET /fail: ValueError" in line for line in end(program)) == 5
+        assert [each.rest() for each in others] == [b""] * 4
+    assert sum('"GET /fail HTTP/1.1" 500' in line for line in program.out.rest()) == 5
 
 
 def test_what_was_logged_before_a_failure_is_written(start: Start) -> None:

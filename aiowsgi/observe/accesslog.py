@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from time import gmtime, strftime, time
 
 from aiowsgi.http.messages import Request, printable
-from aiowsgi.observe.writing import WaitingLines, write_lines
+from aiowsgi.observe.writing import WaitingLines, own_descriptor, write_lines
 
 logger = logging.getLogger("aiowsgi.accesslog")
 
@@ -26,7 +26,7 @@ def open_log(path: str, own: Callable[[int], None] | None = None) -> int:
     ``own`` gets the descriptor of a file that was not there before. Raises OSError.
     """
     if path == "-":
-        return os.dup(sys.stdout.fileno())
+        return own_descriptor(sys.stdout.fileno())
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     if own is not None:
         try:

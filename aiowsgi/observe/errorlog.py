@@ -53,15 +53,17 @@ def tell(text: str) -> None:
 
 
 class ErrorLog(logging.Handler):
-    """Writes to ``stream``, which has a descriptor.
+    """Writes to the file of ``descriptor``, which stays the caller's: to that one, or to none.
 
     It goes on after ``close``: a program that configures ``logging`` has every handler closed, and may keep this one.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, descriptor: int, encoding: str) -> None:
+        """Raises OSError where ``descriptor`` is not open."""
         super().__init__()
-        self._stream = stream
-        self._encoding = stream.encoding or "utf-8"
+        self._descriptor = descriptor
+        self._file = os.fstat(descriptor)
+        self._encoding = encoding
         self._submit: Callable[[Callable[[], None]], object] | None = None
         self._process = 0  # the one that has the thread
         self._waiting = WaitingLines()
@@ -123,9 +125,16 @@ class ErrorLog(logging.Handler):
     def _write_directly(self, line: bytes) -> None:
         left_out, self._waiting.left_out = self._waiting.left_out, 0
         try:
-            write_in_time(self._stream, [*self._told(left_out), line], 0.0 if left_out else PATIENCE)
-        except (OSError, ValueError):  # nobody reads it, the disk is full, or it has been closed
+            self._write([*self._told(left_out), line], 0.0 if left_out else PATIENCE)
+        except OSError:  # nobody reads it, the disk is full, or it has been closed
             self._waiting.left_out = left_out + 1
+
+    def _write(self, lines: Sequence[bytes], patience: float | None = None) -> None:
+        """Raises OSError."""
+        # Who becomes a daemon closes all descriptors, and the number may be that of some other file by now.
+        if not os.path.samestat(os.fstat(self._descriptor), self._file):
+            raise OSError("it has been closed")
+        write_lines(self._descriptor, lines, patience)
 
     def _write_waiting(self) -> None:
         """Write until nothing waits. In the thread."""
@@ -139,6 +148,6 @@ class ErrorLog(logging.Handler):
                 lines, left_out = self._waiting.take()
             lost = 0
             try:
-                write_lines(self._stream.fileno(), lines + self._told(left_out))
+                self._write(lines + self._told(left_out))
             except Exception:  # noqa: BLE001 - who could be told?
                 lost = len(lines) + left_out

@@ -6,12 +6,25 @@ import sys
 from collections.abc import Iterable, Iterator
 from stat import S_ISFIFO
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 # For a slow disk, or a pipe that nobody reads. The lines past the bounds are counted and left out.
 MOST_LINES = 4096
 MOST_BYTES = 4 * 1024 * 1024
 
 # What a pipe takes at once: it neither tears it nor, if it takes anything (POLLOUT), keeps its writer waiting.
 _PIPE = getattr(select, "PIPE_BUF", 512)  # there is none on Windows; 512 is the least that POSIX allows
+
+
+def own_descriptor(descriptor: int) -> int:
+    """Return another number for the same file, of this process alone and the caller's to close. Raises OSError.
+
+    It is none of the standard streams': an application may close those, and the next client gets their numbers.
+    """
+    return os.dup(descriptor) if fcntl is None else fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 class WaitingLines:

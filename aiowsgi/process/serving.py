@@ -10,6 +10,7 @@ from wsgiref.types import WSGIApplication
 from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
 from aiowsgi.observe.errorlog import ErrorLog, has_descriptor, tell
+from aiowsgi.observe.writing import own_descriptor
 from aiowsgi.process.child import READY, START_FAILED, Report, Work
 from aiowsgi.process.early import EarlySignals
 from aiowsgi.process.notify import Manager
@@ -70,12 +71,14 @@ def run(
 
 
 def _begin_logging(level: str) -> None:
-    """Have whatever is logged go to standard error, unless the program has said where it goes."""
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s",
-        handlers=[ErrorLog(sys.stderr) if has_descriptor(sys.stderr) else logging.StreamHandler()],
-    )
+    """Have whatever is logged go to what is standard error now, unless the program has said where it goes."""
+    if logging.getLogger().hasHandlers():
+        return
+    handler: logging.Handler = logging.StreamHandler()
+    if has_descriptor(sys.stderr):
+        handler = ErrorLog(own_descriptor(sys.stderr.fileno()), sys.stderr.encoding or "utf-8")
+    form = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level.upper(), format=form, handlers=[handler])
 
 
 class _Serving:

@@ -16,6 +16,7 @@ from aiowsgi.process.preloading import Preloader
 from aiowsgi.process.rights import RightsError
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
+from aiowsgi.server.descriptors import hold_standard
 from aiowsgi.server.offspring import Offspring
 from aiowsgi.server.readycheck import NotReadyError
 from aiowsgi.server.worker import Worker
@@ -91,6 +92,7 @@ class Working:
     def _serve(self, router: Router, report: Report, life: int | None) -> None:
         """Be a worker. Raises NotReadyError and HookError."""
         opened = self.opened
+        hold_standard()
         call_hook("on_worker_start", self.config.on_worker_start)
         worker = Worker(
             *(self.config, opened.listeners, router, opened.access_log, self.certificates),

@@ -1,8 +1,9 @@
-"""How many descriptors this process may have open, and whether there are any left."""
+"""The descriptors of this process: how many there may be, whether any are left, and the first three."""
 
 import errno
 import logging
 import os
+from contextlib import suppress
 
 from aiowsgi.config import Limits
 
@@ -37,6 +38,14 @@ def most_connections(limits: Limits) -> int:
     if asked > possible:
         logger.warning("%d open files allow for %d connections, not %d", files, possible, asked)
     return min(asked or MOST_CONNECTIONS, possible)
+
+
+def hold_standard() -> None:
+    """Have /dev/null be whatever of standard input, output and error is closed: a socket would get its number."""
+    with suppress(OSError):  # there is no descriptor left: no socket gets any, either
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
 
 
 def are_left(count: int) -> bool:

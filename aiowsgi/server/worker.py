@@ -16,7 +16,7 @@ from aiowsgi.server.admission import Admission
 from aiowsgi.server.answering import Answer, Answering, Reply
 from aiowsgi.server.board import Board
 from aiowsgi.server.certificates import Certificates
-from aiowsgi.server.descriptors import most_connections
+from aiowsgi.server.descriptors import hold_standard, most_connections
 from aiowsgi.server.dispatch import Dispatch
 from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import begin_to_drain, drain
@@ -125,6 +125,8 @@ class Worker:
             )
             dispatch = Dispatch(shared, doors, self._board.lateness)
             looks = [admission.sweep, dispatch.sweep, *self._looks(shared, replace)]
+            if life is not None:  # else the process is a program's
+                looks.append(hold_standard)
             sweeping = loop.create_task(sweep(shared, SWEEP, *looks))
             if isinstance(self._router, DevelopmentRouter):
                 looking = loop.create_task(again_and_again(LOOK, self._router.look))
