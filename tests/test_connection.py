@@ -892,6 +892,7 @@ async def test_what_comes_while_a_file_is_sent_waits_behind_it() -> None:
 
 class Disk(Lookup):
     answered = False
+    ran = False
 
     def __init__(self, found: Answer | Exception) -> None:
         self.found = found
@@ -956,6 +957,66 @@ async def test_what_a_client_that_left_had_looked_up_is_there_for_others() -> No
         await other.receive(b"found")
         assert client.sent == b""
         assert all(lookup.answered for lookup in handler.lookups)
+
+
+class Same(Disk):
+    """Looks at what all others look at, once it may."""
+
+    def __init__(self, found: Answer | Exception, may_look: ThreadEvent) -> None:
+        super().__init__(found)
+        self.may_look = may_look
+
+    @property
+    def subject(self) -> str:
+        return "the same"
+
+    def run(self) -> None:
+        self.ran = True
+        assert self.may_look.wait(WAIT)
+        super().run()
+
+
+class Knows(LooksUp):
+    """Knows what was found."""
+
+    def __init__(self, found: Response | RuntimeError) -> None:
+        super().__init__(found)
+        self.may_look = ThreadEvent()
+
+    def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
+        if any(lookup.answered for lookup in self.lookups):
+            assert isinstance(self.found, Response)
+            return self.found
+        self.lookups.append(Same(self.found, self.may_look))
+        return self.lookups[-1]
+
+
+async def test_a_crowd_that_asks_for_the_same_costs_one_look() -> None:
+    handler = Knows(Response(200, b"", b"found"))
+    with Server(handler) as server:
+        crowd = [server.connect() for _ in range(10)]
+        for client in crowd:
+            client.send(GET % b"")
+        crowd[0].lose()  # who looks for all of them
+        crowd[1].lose()
+        handler.may_look.set()
+        for client in crowd[2:]:
+            await client.receive(b"found")
+        assert [lookup.ran for lookup in handler.lookups].count(True) == 1
+        assert not crowd[0].sent
+        assert not crowd[1].sent
+
+
+async def test_where_that_look_fails_each_has_one_of_its_own() -> None:
+    handler = Knows(RuntimeError("the disk is on fire"))
+    handler.may_look.set()
+    with Server(handler) as server:
+        crowd = [server.connect() for _ in range(3)]
+        for client in crowd:
+            client.send(GET % b"")
+        for client in crowd:
+            assert (await client.receive(b"</html>\n")).startswith(b"HTTP/1.1 500 ")
+        assert [lookup.ran for lookup in handler.lookups].count(True) == 3
 
 
 # Deadlines.

@@ -17,7 +17,7 @@ import pytest
 from aiowsgi.config import Files
 from aiowsgi.http.messages import Response
 from aiowsgi.site import folders
-from aiowsgi.site.listing import list_folder, prefers_json
+from aiowsgi.site.listing import list_folder, prefers_json, view_for
 from aiowsgi.site.names import refusing
 from tests.static_site import JANUARY_2020, a_request, content, fields
 
@@ -141,7 +141,7 @@ class Folder:
     def response(self, query: str = "", **sent: str) -> Response:
         root = None if self.root is None else os.fsencode(self.root)
         request = a_request(f"/?{query}", **sent)
-        return list_folder(os.fsencode(self.path), self.at, request, self.refused, root)
+        return list_folder(os.fsencode(self.path), self.at, view_for(request), self.refused, root)
 
     def page(self, query: str = "") -> Listing:
         return Listing(content(self.response(query)).decode())

@@ -372,15 +372,42 @@ def listed(tmp_path: Path) -> Site:
 
 
 def test_a_folder_without_an_index_is_listed(listed: Site) -> None:
-    for _ in range(2):
-        listing = content(listed.get("/sub/")).decode()
-        assert "a.txt" in listing
-        assert "app.py" not in listing
-        assert "a.txt.gz" not in listing
-    assert listed.looks == 2  # a list is never kept
+    listing = content(listed.get("/sub/")).decode()
+    assert "a.txt" in listing
+    assert "app.py" not in listing
+    assert "a.txt.gz" not in listing
     assert json.loads(content(listed.get("/sub/?format=json")))[0]["name"] == "a.txt"
     assert "sub" in content(listed.get("/")).decode()
     assert listed.get("/sub/", "HEAD").status == 200
+
+
+def test_a_list_is_kept_for_a_second_and_made_again_by_one(listed: Site) -> None:
+    first = listed.get("/sub/")
+    listed.write("sub/b.txt")
+    listed.now = 0.9
+    assert listed.get("/sub/", "HEAD") is first
+    assert listed.get("/sub/?order=asc&unknown=1") is first
+    assert listed.looks == 1
+    listed.now = 1.0
+    search = listed.start("/sub/")
+    assert isinstance(search, Lookup)
+    assert listed.get("/sub/") is first
+    search.run()
+    search.answer()
+    assert "b.txt" in content(listed.get("/sub/")).decode()
+    assert listed.looks == 1
+
+
+def test_each_view_of_a_folder_is_another_list(listed: Site) -> None:
+    listed.write("sub/b.txt", b"")
+    up, down = listed.get("/sub/"), listed.get("/sub/?order=desc")
+    assert content(up).index(b"b.txt") > content(up).index(b"a.txt")
+    assert content(down).index(b"b.txt") < content(down).index(b"a.txt")
+    assert content(listed.get("/sub/", accept="application/json"))[:2] == b"[{"
+    for _ in range(2):
+        assert listed.get("/sub/") is up
+        assert listed.get("/sub/?order=desc") is down
+    assert listed.looks == 3
 
 
 def test_the_redirect_to_its_trailing_slash_comes_first(listed: Site) -> None:
@@ -391,10 +418,12 @@ def test_the_redirect_to_its_trailing_slash_comes_first(listed: Site) -> None:
 def test_a_folder_with_an_index_is_not_listed(listed: Site) -> None:
     listed.get("/sub/")
     listed.write("sub/index.html", b"index")
+    listed.now = 1.0
     assert content(listed.get("/sub/")) == b"index"
     (listed.root / "sub" / "index.html").unlink()
-    listed.now = 1.0
+    listed.now = 2.0
     assert "a.txt" in content(listed.get("/sub/")).decode()
+    listed.now = 3.0
     (listed.root / "sub" / "index.html").mkdir()
     assert "a.txt" in content(listed.get("/sub/")).decode()
 

@@ -57,7 +57,8 @@ class Connection(Closing):
         self._parser = shared.parser
         self._server = server
         self._scanned = 0  # how many bytes of the buffer were looked at in vain
-        self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None  # waits for the content's end
+        # What waits for the content's end, or for a look at the disk.
+        self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self.state.name} {self._request!r}>"
@@ -282,11 +283,13 @@ class Connection(Closing):
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
         else:
-            accepted = shared.look_up(answer.run, partial(self._looked_up, answer, candidates))
+            self._pending = answer, candidates
+            looked_up, ask_again = partial(self._looked_up, answer), partial(self._ask_again, answer)
+            accepted = shared.look_up(answer, looked_up, ask_again)
             if self._content is None:  # else the client is waited for, too
                 self.deadline = shared.now + shared.queue_timeout
         if not accepted:
-            self._outbox = None
+            self._outbox = self._pending = None
             self._respond(shared.error_response(overloaded(), self._request))
 
     def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
@@ -299,9 +302,7 @@ class Connection(Closing):
             self._respond(self._shared.error_response(error, self._request))
         self._go_on()
 
-    def _looked_up(
-        self, lookup: Lookup, candidates: Iterator[Candidate], failure: BaseException | None
-    ) -> None:
+    def _looked_up(self, lookup: Lookup, failure: BaseException | None) -> None:
         """Answer from what ``lookup`` found."""
         if failure is not None:
             logger.error("%r failed", lookup, exc_info=failure)
@@ -313,10 +314,21 @@ class Connection(Closing):
             found = lookup.answer()
         except HTTPError as error:
             found = router.error_response(error)
-        if self.state != ANSWERING:
-            return  # but others are answered from what was found
+        if (
+            self._pending is not None and self._pending[0] is lookup
+        ):  # or others are answered from what was found
+            _, candidates = self._pending
+            self._answer_with(router.first_answer(self._request, candidates, found), candidates)
+
+    def _ask_again(self, lookup: Lookup) -> None:
+        """Answer from what somebody else's look has found of what was to be looked at."""
+        if self._pending is not None and self._pending[0] is lookup:
+            self._answer_with(*self._shared.router.answer(self._request))
+
+    def _answer_with(self, answer: Response | Call | Lookup, candidates: Iterator[Candidate]) -> None:
+        """Go on behind a look at the disk."""
+        self._pending = None
         self.deadline = NEVER
-        answer = router.first_answer(self._request, candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)
         else:

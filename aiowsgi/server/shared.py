@@ -2,8 +2,9 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from aiowsgi.config import Limits
@@ -13,7 +14,7 @@ from aiowsgi.http.states import State
 from aiowsgi.observe.accesslog import AccessLog
 from aiowsgi.observe.log import Log
 from aiowsgi.site.https import Https
-from aiowsgi.site.router import Router
+from aiowsgi.site.router import Lookup, Router
 from aiowsgi.site.tracebacks import Failure
 from aiowsgi.wsgi.callpool import CallPool
 from aiowsgi.wsgi.pool import Delivery, Job, Pool
@@ -88,6 +89,8 @@ class Shared:
     connections: dict[Served, None] = field(default_factory=dict)
     # Those of them that have too much to answer to read on.
     unread: set[Served] = field(default_factory=set)
+    # What is being looked at on the disk, and who is to ask again behind that.
+    looks: dict[Hashable, list[Callable[[], None]]] = field(default_factory=dict)
     # What is to be called when one has ended, while nobody is accepted.
     room: Callable[[], None] | None = None
 
@@ -108,16 +111,32 @@ class Shared:
         if self.room is not None:
             self.room()
 
-    def look_up(self, look: Callable[[], None], done: Callable[[BaseException | None], None]) -> bool:
-        """Have a thread of the disk's ``look``, and ``done`` told as by an ``Errand``; False where too many wait.
+    def look_up(
+        self, lookup: Lookup, done: Callable[[BaseException | None], None], again: Callable[[], None]
+    ) -> bool:
+        """Have a thread of the disk's run ``lookup``, and ``done`` told as by an ``Errand``; False where too many wait.
 
-        That is where many have left whose looks wait still: of those who are here each has one at most.
+        That is where many have left whose looks wait still: of those who are here each has one at most. While somebody
+        looks at the same, ``again`` is called instead, behind that: a crowd costs one look.
         """
+        others = self.looks.get(lookup.subject)
+        if others is not None:
+            others.append(again)
+            return True
         if self.disk.waiting >= len(self.connections) + self.limits.queue:
             self.pool.refused += 1
             return False
-        self.disk.submit(Errand(self.disk, look, done))
+        if lookup.subject is not None:
+            self.looks[lookup.subject] = []
+        self.disk.submit(Errand(self.disk, lookup.run, partial(self._looked_up, lookup.subject, done)))
         return True
+
+    def _looked_up(
+        self, subject: Hashable, done: Callable[[BaseException | None], None], error: BaseException | None
+    ) -> None:
+        for again in self.looks.pop(subject, ()):
+            self.loop.call_soon(again)
+        done(error)
 
     def error_response(
         self, error: HTTPError, request: Request, cause: BaseException | None = None

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from html import escape
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from aiowsgi.http.framing import field_lines
@@ -19,15 +20,31 @@ from aiowsgi.site.folders import Item, counted, ordered, read_folder, readable, 
 # What ?sort= may say; the headings of their columns.
 _SORT_KEYS = {"name": "Name", "size": "Size", "time": "Modified (UTC)"}
 
+_LONGEST_QUERY = 1000  # characters; its links have 30
 _LONGEST_ACCEPT = 1000  # characters; a browser's are 150
 
 
+class View(NamedTuple):
+    """What a client may choose of a list: as ``form`` says, "html" or "json", in which order."""
+
+    form: str
+    by_accept: bool  # Accept has chosen the form
+    sort: str
+    descending: bool
+
+
+def view_for(request: Request) -> View:
+    """Return the view that ``request`` asks for; what it says that is not understood is the default."""
+    query = dict(parse_qsl(request.query, encoding="latin-1")) if len(request.query) <= _LONGEST_QUERY else {}
+    form, sort = query.get("format", ""), query.get("sort", "")
+    by_accept = form not in ("json", "html")
+    if by_accept:
+        form = "json" if prefers_json(request.fields.get("HTTP_ACCEPT", "*/*")) else "html"
+    return View(form, by_accept, sort if sort in _SORT_KEYS else "name", query.get("order") == "desc")
+
+
 def list_folder(
-    folder: bytes,
-    url_path: str,
-    request: Request,
-    refused: Callable[[str], bool],
-    root: bytes | None = None,
+    folder: bytes, url_path: str, view: View, refused: Callable[[str], bool], root: bytes | None = None
 ) -> Response:
     """Return the list of what is in ``folder``, a real path. May block; raises OSError.
 
@@ -35,26 +52,19 @@ def list_folder(
     ``refused`` tells for that and a name behind it whether it is never served, and so not listed. A link is
     followed when it stays below ``root``, a real path too: ``folder`` itself if None, b"/" for wherever it leads.
     """
-    query = dict(parse_qsl(request.query, encoding="latin-1"))
-    wanted = query.get("format")
     fields = [("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff")]
-    if wanted not in ("json", "html"):
-        wanted = "json" if prefers_json(request.fields.get("HTTP_ACCEPT", "*/*")) else "html"
+    if view.by_accept:
         fields.append(("Vary", "Accept"))
-    sort = query.get("sort", "name")
-    if sort not in _SORT_KEYS:
-        sort = "name"
-    descending = query.get("order") == "desc"
     items, complete = read_folder(folder, url_path, refused, folder if root is None else root)
-    items = ordered(items, sort, descending)
-    if wanted == "json":
+    items = ordered(items, view.sort, view.descending)
+    if view.form == "json":
         fields.append(("Content-Type", "application/json"))
         if not complete:
             # The list itself has no place to say so.
             fields.append(("X-Truncated", "true"))
         return Response(200, field_lines(fields), _json(items))
     fields += [("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", _POLICY)]
-    return Response(200, field_lines(fields), _page(url_path, items, complete, sort, descending))
+    return Response(200, field_lines(fields), _page(url_path, items, complete, view.sort, view.descending))
 
 
 # The form

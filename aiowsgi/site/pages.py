@@ -1,14 +1,16 @@
 """What the look-up of static files holds: what was found at a path, with the answers made of it."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
 
 from aiowsgi.http.conditional import CONDITIONAL
 from aiowsgi.http.framing import field_lines
 from aiowsgi.http.messages import FileRange, HTTPError, Request, Response
 from aiowsgi.http.negotiation import IDENTITY, Ranking, best, rankings
 from aiowsgi.http.selection import select
-from aiowsgi.site.files import Refusal, StoredFile
+from aiowsgi.site.files import Folder, Refusal, StoredFile
 from aiowsgi.site.headers import FieldRules, of_not_modified
+from aiowsgi.site.listing import View
 
 _OVERHEAD = 2048  # bytes of memory that a Page costs beside its content
 
@@ -120,28 +122,45 @@ class Refused:
         raise HTTPError(int(self.found), fields=[("Retry-After", "1")] if self.found is Refusal.BUSY else [])
 
 
-Entry = Page | Negotiated | Refused
+class Listed:
+    """A folder that was found, with one view of its list."""
+
+    __slots__ = ("_response", "found", "fresh_until", "view", "weight")
+
+    def __init__(self, folder: Folder, view: View, response: Response) -> None:
+        self.found = folder
+        self.view = view
+        self.fresh_until = 0.0
+        self.weight = len(response.content) + _OVERHEAD
+        self._response = response
+
+    def answer(self, request: Request) -> Response:
+        """Answer with the list, whatever else was asked for: it has no validators."""
+        return self._response
 
 
-class Shelf(OrderedDict[str, Entry]):
-    """Entries by path, as many as weigh no more than ``capacity``; what was put there longest ago goes first.
+Entry = Page | Negotiated | Refused | Listed
 
-    An entry is put back whenever it was looked at again, so what goes is what nobody has asked for lately.
-    Each step takes the same time however many there are.
+
+class Shelf(OrderedDict[Hashable, Entry]):
+    """Entries by path, and lists by their view, too, as many as weigh no more than ``capacity``.
+
+    What was put there longest ago goes first. An entry is put back whenever it was looked at again, so what goes is
+    what nobody has asked for lately. Each step takes the same time however many there are.
     """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self._room = capacity
 
-    def put(self, path: str, entry: Entry) -> None:
+    def put(self, path: Hashable, entry: Entry) -> None:
         self.discard(path)
         self[path] = entry
         self._room -= entry.weight
         while self._room < 0:
             self._room += self.popitem(last=False)[1].weight
 
-    def discard(self, path: str) -> None:
+    def discard(self, path: Hashable) -> None:
         entry = self.pop(path, None)
         if entry is not None:
             self._room += entry.weight

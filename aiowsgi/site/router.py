@@ -1,7 +1,7 @@
 """Which handler answers a request: mounts, where the longest prefix that does not decline wins."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Protocol
 
 from aiowsgi.http.framing import error_response
@@ -19,6 +19,11 @@ class Lookup(ABC):
     """
 
     __slots__ = ()
+
+    @property
+    def subject(self) -> Hashable:
+        """What is looked at, where ``answer`` has it answer for all who ask for the same; None where it does not."""
+        return None
 
     @abstractmethod
     def run(self) -> None:

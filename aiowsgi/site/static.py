@@ -1,12 +1,12 @@
 """Files under a document root, answered on the event loop from one bounded look-up.
 
 Only what is not known, or was not looked at for a second, goes to a thread: a ``Search`` finds the file, or
-that it is unchanged, and the look-up has it again. Of what is known there is one look at a time.
+that it is unchanged, and the look-up has it again. There is one look at a time at a path.
 """
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import inf
 from time import monotonic, time_ns
 
@@ -15,18 +15,19 @@ from aiowsgi.http.messages import HTTPError, Request, Response
 from aiowsgi.site.errorpages import ErrorPage, ErrorPages
 from aiowsgi.site.files import DocumentRoot, Finding, Folder, Refusal, StoredFile
 from aiowsgi.site.headers import FieldRules
-from aiowsgi.site.listing import list_folder
+from aiowsgi.site.listing import list_folder, view_for
 from aiowsgi.site.names import refusing
-from aiowsgi.site.pages import Entry, Negotiated, Page, Refused, Shelf, has_open_file
+from aiowsgi.site.pages import Entry, Listed, Negotiated, Page, Refused, Shelf, has_open_file
 from aiowsgi.site.router import Lookup
 
 # Seconds for which what was found is believed without another look.
 TRUST = 1.0
 
 # Bytes of small files in memory, with what is made of them; files of which something is held open or large,
-# each counted once for itself and once for each of its variants; paths known to have no file.
+# each counted once for itself and once for each of its variants; bytes of folders' lists; paths known to have no file.
 PAGES = 32 * 1024 * 1024
 OPEN_FILES = 128
+LISTS = 16 * 1024 * 1024
 REFUSALS = 256
 
 SHELL = b"/index.html"  # of a single-page application
@@ -59,9 +60,11 @@ class Static:
         self.shell: Entry = Refused(Refusal.MISSING)  # what was found at SHELL
         self.declines = decline
         self._spa = files.spa
-        self._clock = clock
+        self._autoindex = files.autoindex
+        self.now = clock
         self._pages = Shelf(PAGES)
         self._open_files = Shelf(OPEN_FILES)
+        self._lists = Shelf(LISTS)
         # Apart, so that asking for what is not there drives out nothing that is.
         self._refusals = Shelf(REFUSALS)
 
@@ -77,14 +80,16 @@ class Static:
                 return None
             raise HTTPError(405, fields=[("Allow", "GET, HEAD")])
         entry = self.known(path_info)
+        if entry is None and self._autoindex and path_info.endswith("/"):
+            entry = self._lists.get((path_info, view_for(request)))
         if entry is None and self.is_refused(path_info):
             entry = _NEVER_SERVED
         # The slash of "a%2Fb" is part of a name, which no file can have; path_info reads "a/b" all the same.
         if "%" in request.raw_path and _has_encoded_slash(request.raw_path):
             entry = _NEVER_SERVED
-        now = self._clock()
+        now = self.now()
         if entry is None:
-            return Search(self, request, path_info, None, now)
+            return Search(self, request, path_info, None)
         if entry.fresh_until <= now:
             return self._search_anew(request, path_info, entry, now)
         if isinstance(entry, Refused):
@@ -99,7 +104,7 @@ class Static:
         if isinstance(entry, Refused):
             for other in self._stand_ins(entry, path_info):
                 other.fresh_until = max(other.fresh_until, now + TRUST)
-        return Search(self, request, path_info, entry, now)
+        return Search(self, request, path_info, entry)
 
     def answer(self, entry: Entry, request: Request, path_info: str) -> Response | None:
         """Answer with what was found, fresh or not; None declines. Raises HTTPError."""
@@ -141,13 +146,15 @@ class Static:
         self.forget(path_info)
         if isinstance(entry, Refused):
             self._refusals.put(path_info, entry)
+        elif isinstance(entry, Listed):
+            self._lists.put((path_info, entry.view), entry)
         elif has_open_file(entry.found):
             self._open_files.put(path_info, entry)
         else:
             self._pages.put(path_info, entry)
 
     def forget(self, path_info: str) -> None:
-        """Let nothing answer for ``path_info``."""
+        """Let nothing answer for ``path_info`` but the lists of a folder, for which all else goes first."""
         for shelf in (self._pages, self._open_files, self._refusals):
             shelf.discard(path_info)
 
@@ -170,7 +177,7 @@ class Search(Lookup):
         "_entry",
         "_found",
         "_known",
-        "_listing",
+        "_listed",
         "_page",
         "_path_info",
         "_request",
@@ -179,22 +186,25 @@ class Search(Lookup):
         "_static",
     )
 
-    def __init__(
-        self, static: Static, request: Request, path_info: str, entry: Entry | None, now: float
-    ) -> None:
+    def __init__(self, static: Static, request: Request, path_info: str, entry: Entry | None) -> None:
         self._static = static
         self._request = request
         self._path_info = path_info
         self._entry = entry
-        self._started = now
+        self._started = -inf
         self._found: Finding = Refusal.MISSING
-        self._listing: Response | None = None
+        self._listed: Listed | None = None
         self._known = static.shell.found, static.error_pages.findings()
         self._shell: Finding | None = None
         self._page: Finding | None = None  # of the error that was found
 
+    @property
+    def subject(self) -> Hashable:
+        return self._static, self._path_info
+
     def run(self) -> None:
         static, name = self._static, self._path_info.encode("latin-1")
+        self._started = static.now()
         if self._entry is not _NEVER_SERVED:
             self._found = static.root.find(name, None if self._entry is None else self._entry.found)
         if isinstance(self._found, Folder):
@@ -203,8 +213,10 @@ class Search(Lookup):
 
     def _list(self, folder: Folder, name: bytes) -> None:
         refused = self._static.is_refused
+        view = view_for(self._request)
         try:
-            self._listing = list_folder(folder.path, self._path_info, self._request, refused, folder.root)
+            response = list_folder(folder.path, self._path_info, view, refused, folder.root)
+            self._listed = Listed(folder, view, response)
         except OSError as error:
             self._found = self._static.root.refusal(name, error)
 
@@ -227,9 +239,11 @@ class Search(Lookup):
             static.error_pages.keep(self._found, self._page, fresh_until)
         if self._entry is _NEVER_SERVED:
             return static.answer(_NEVER_SERVED, self._request, self._path_info)
-        if isinstance(self._found, Folder):
-            static.forget(self._path_info)
-            return self._listing
+        if self._listed is not None:
+            self._listed.fresh_until = fresh_until
+            static.keep(self._path_info, self._listed)
+            return self._listed.answer(self._request)
+        assert not isinstance(self._found, Folder)
         # Not self._entry: another Search may have been quicker.
         entry = static.renewed(static.known(self._path_info), self._found, fresh_until)
         static.keep(self._path_info, entry)
