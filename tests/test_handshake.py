@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from aiowsgi.config import Timeouts, Tls
+from aiowsgi.config import Limits, Timeouts, Tls
 from aiowsgi.http.states import State
 from aiowsgi.server import handshake
 from aiowsgi.server.accepting import acceptor
@@ -19,7 +19,7 @@ from aiowsgi.server.doors import Doors
 from aiowsgi.server.draining import GRACE, begin_to_drain
 from aiowsgi.server.handshake import Turns
 from aiowsgi.server.shared import Served
-from aiowsgi.server.tls import RECORD, ROOM, TURN
+from aiowsgi.server.tls import RECORD, RECORDS, ROOM, TURN
 from aiowsgi.wsgi.environ import server_environ
 from tests.authority import Authority
 from tests.thread_server import get
@@ -424,6 +424,26 @@ async def test_a_quick_client_gets_no_more_than_its_share_of_a_turn(
         assert most <= TURN + 2 * RECORD
         client.wire.abort()
         await client.turns(lambda: client.wire.lost)
+
+
+@pytest.mark.parametrize("content_memory", [100, 1 << 20])
+async def test_content_in_many_records_leaves_others_their_turn(
+    authority: Authority, certificates: Certificates, content_memory: int
+) -> None:
+    count = 10 * RECORDS
+    with Server(Applied(echo), limits=Limits(content_memory=content_memory)) as server:
+        client, other = (connect(server, certificates, authority) for _ in range(2))
+        await client.shake_hands()
+        await other.shake_hands()
+        client.secure.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % count)
+        for _ in range(count):
+            client.secure.write(b"x")
+        client.send()
+        assert not client.wire.reading
+        other.send(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n")
+        await other.until(lambda: other.received().endswith(b"GET /other ."))
+        await client.until(lambda: client.received().endswith(b"POST / " + b"x" * count + b"."))
+        await client.turns(lambda: client.wire.reading)
 
 
 @pytest.mark.parametrize("size", [*range(1, 30), 100, 1000])

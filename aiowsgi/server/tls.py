@@ -31,6 +31,10 @@ ROOM = 64 * 1024
 # section 4.6.3), which takes 27 µs and perhaps an answer; clients have millions of records between two.
 MOST_SILENT = 32
 
+# Records that are read in one turn of the loop: 0.5 ms where they hold a byte each. In 256 KiB, which is read from a
+# socket at once, are 16 of the largest.
+RECORDS = 256
+
 HEADER = 5  # bytes of a record; the last two count those behind it (RFC 8446 section 5.1)
 
 
@@ -64,8 +68,10 @@ class SecureTransport(asyncio.Protocol):
         "_queue",
         "_raw",
         "_raw_paused",
+        "_reading",
         "_secure",
         "_silent",
+        "_unread",
     )
 
     def __init__(
@@ -87,6 +93,8 @@ class SecureTransport(asyncio.Protocol):
         self._ended = False  # the client has said that it sends no more
         self._header = b""  # what has come of a record's, if it is not whole
         self._missing = 0  # bytes that are to come of a record whose header is
+        self._unread = b""  # records that wait for their turn; nothing is read meanwhile
+        self._reading = True  # as the Connection wants it
         self._silent = 0.0  # seconds of the clock: when records without content are made up for
         self._queue: deque[memoryview] | None = None  # what is not encrypted yet
         self._left = TURN  # bytes that may still be encrypted in this turn, but for small ones
@@ -102,6 +110,12 @@ class SecureTransport(asyncio.Protocol):
     # What the socket's transport tells.
 
     def data_received(self, data: bytes) -> None:
+        if self._unread:
+            self._unread += data
+        else:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         connection = self._connection
         if connection is None or self._ended or self._ending is not OPEN:
             return
@@ -125,6 +139,7 @@ class SecureTransport(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         connection, self._connection, self._queue = self._connection, None, None
         self._ending = BROKEN
+        self._unread = b""
         if connection is not None:
             connection.connection_lost(error)
 
@@ -190,10 +205,15 @@ class SecureTransport(asyncio.Protocol):
             self._pause()
 
     def pause_reading(self) -> None:
+        self._reading = False
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        self._raw.resume_reading()
+        self._reading = True
+        if self._unread:
+            self._loop.call_soon(self._read_on)
+        else:
+            self._raw.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "sslcontext":
@@ -213,6 +233,9 @@ class SecureTransport(asyncio.Protocol):
         pieces: list[bytes] = []
         position = 0
         while position < size and not self._ended:
+            if len(pieces) == RECORDS:
+                self._put_off(data[position:])
+                break
             if not missing:
                 if size < position + HEADER:
                     self._header = data[position:]
@@ -225,6 +248,20 @@ class SecureTransport(asyncio.Protocol):
             pieces.append(self._read(not missing))
         self._missing = missing
         return b"".join(pieces)
+
+    def _put_off(self, data: bytes) -> None:
+        """Have others their turn before what ``data`` says."""
+        self._unread = data
+        self._raw.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Go on with the records that wait, if the Connection reads."""
+        if self._reading and self._unread:
+            data, self._unread = self._unread, b""
+            self._receive(data)
+            if self._reading and not self._unread and not self._raw.is_closing():
+                self._raw.resume_reading()
 
     def _read(self, whole: bool) -> bytes:
         """Return the content of a record that has come, or of the part of one. Raises SSLError."""
