@@ -285,6 +285,20 @@ def close(environ, start_response):
     start_response("200 OK", [])
     return [b"closed"]
 
+def configure(environ, start_response):
+    from logging.config import dictConfig
+
+    handlers = {"own": {"class": "logging.StreamHandler", "formatter": "own"}}
+    formatters = {"own": {"format": "own %(name)s: %(message)s"}}
+    root = {"level": "INFO", "handlers": ["own"]}
+    dictConfig({"version": 1, "formatters": formatters, "handlers": handlers, "root": root})
+    start_response("200 OK", [])
+    return [b"configured"]
+
+def configured():
+    configure(None, print)
+    return application
+
 def leave():
     logger.warning("leaving")
     raise SystemExit("out of luck")
@@ -383,6 +397,28 @@ def test_no_client_gets_the_log_where_an_application_has_closed_the_standard_str
         assert sum("GET /fail: ValueError" in line for line in end(program)) == 5
         assert [each.rest() for each in others] == [b""] * 4
     assert sum('"GET /fail HTTP/1.1" 500' in line for line in program.out.rest()) == 5
+
+
+@pytest.mark.parametrize("name", ["app", "app:configured()"])
+def test_no_configuration_of_an_application_silences_the_server(start: Start, name: str) -> None:
+    program = start(name)
+    with Peer(address(program)) as peer:
+        if name == "app":
+            assert peer.get("/configure").content == b"configured"
+        assert peer.get("/fail").status == 500
+    lines = end(program)
+    told = [line for line in lines if line.startswith("own ")]
+    assert told == ["own aiowsgi.application: GET /fail: ValueError"]
+    assert "Traceback (most recent call last):" in lines
+
+
+def test_a_level_silences_the_server(start: Start, tmp_path: Path) -> None:
+    with (tmp_path / "app.py").open("a") as file:
+        file.write("\nlogging.getLogger('aiowsgi.application').setLevel(logging.CRITICAL)\n")
+    program = start("app")
+    with Peer(address(program)) as peer:
+        assert peer.get("/fail").status == 500
+    assert not any("ValueError" in line for line in end(program))
 
 
 def test_what_was_logged_before_a_failure_is_written(start: Start) -> None:

@@ -39,6 +39,27 @@ def tell(text: str) -> None:
             sys.stderr.flush()
 
 
+class _Heard(logging.Logger):
+    """A logger that is silenced by its level, its filters and its handlers, and not by being disabled."""
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None: ...
+
+
+def keep_heard() -> None:
+    """Have no configuration disable the loggers that the server has by now.
+
+    ``logging.config`` does that, unless it is told otherwise, to all that exist and that it is told nothing of.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("aiowsgi.") and type(logger) is logging.Logger:
+            logger.__class__ = _Heard
+
+
 # Guarantees:
 #
 # - Between ``begin`` and ``end`` nobody who logs waits for the stream, and records are written in the order in which

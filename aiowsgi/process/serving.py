@@ -9,7 +9,7 @@ from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import SETTINGS, Config, ConfigError, keep_fixed
 from aiowsgi.observe.accesslog import replace_log
-from aiowsgi.observe.errorlog import ErrorLog, has_descriptor, tell
+from aiowsgi.observe.errorlog import ErrorLog, has_descriptor, keep_heard, tell
 from aiowsgi.observe.writing import own_descriptor
 from aiowsgi.process.child import READY, START_FAILED, Report, Work
 from aiowsgi.process.early import EarlySignals
@@ -48,6 +48,7 @@ def run(
     """
     origin = origin or take_origin()
     _begin_logging(config.log_level)
+    keep_heard()
     raise_file_limit()
     with EarlySignals() as early, contextlib.ExitStack() as stack:
         try:
