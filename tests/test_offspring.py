@@ -14,7 +14,7 @@ from tests.server import RunningServer
 from tests.thread_server import LOOPS, Peer, get
 
 APPLICATION = """\
-import json, multiprocessing, os, signal, subprocess
+import json, multiprocessing, os, signal, subprocess, sys, time
 
 forking = multiprocessing.get_context("fork")
 
@@ -62,7 +62,48 @@ def interrupted():
         statuses.append(program.wait(10))
     return statuses
 
+def ended(pid):
+    # Not for ever, should it live on.
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "lives on"
+
+def forked(how):
+    pid = os.fork()
+    if pid == 0:
+        print("says", how)
+        if how == "exits":
+            sys.exit(3)
+        if how == "leaves":
+            sys.exit("left")
+        if how == "raises":
+            raise ValueError("of the child")
+        return None
+    return ended(pid)
+
+def streamed(environ, start_response):
+    # The child goes on with the answer, and leaves in its middle.
+    start_response("200 OK", [])
+    yield b"a"
+    pid = os.fork()
+    if pid == 0:
+        yield b"b"
+        sys.exit()
+    yield str(ended(pid)).encode()
+
 def application(environ, start_response):
+    if environ["PATH_INFO"] == "/streamed":
+        return streamed(environ, start_response)
+    if environ["PATH_INFO"].startswith("/forked/"):
+        result = forked(environ["PATH_INFO"][8:])
+        start_response("200 OK", [])
+        return [json.dumps(result).encode()]
     does = [terminated, pooled, started, interrupted, grown]
     result = {each.__name__: each for each in does}.get(environ["PATH_INFO"][1:], list)()
     start_response("200 OK", [("Content-Type", "application/json")])
@@ -120,6 +161,19 @@ def test_a_pool_of_processes_works_and_ends(project: Path, loop: str) -> None:
         answers = [told(peer, "/pooled") for _ in range(2)]
         assert [answer["result"] for answer in answers] == [[1, 4, 9]] * 2
         assert len({answer["pid"] for answer in answers}) == 1
+
+
+def test_what_a_request_forks_ends_with_its_call(project: Path, loop: str) -> None:
+    with RunningServer("app", "--loop", loop, cwd=project) as server:
+        with Peer(("127.0.0.1", server.port)) as peer:
+            for how, status in {"exits": 3, "leaves": 1, "raises": 1, "returns": 0}.items():
+                assert told(peer, f"/forked/{how}") == status
+                server.until(f"^says {how}$")
+            assert peer.get("/streamed").content == b"a0"
+        server.until("^left$")
+        server.until("^ValueError: of the child$")
+        server.stop()
+        assert " ERROR " not in server.log()
 
 
 def test_a_program_can_be_interrupted(project: Path, loop: str) -> None:

@@ -13,6 +13,7 @@ from traceback import StackSummary
 
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.messages import HTTPError, overloaded
+from aiowsgi.wsgi import forks
 from aiowsgi.wsgi.pool import Delivery, Job, WayBack, tell_failure
 from aiowsgi.wsgi.stacks import stack_of, stack_text
 
@@ -98,6 +99,7 @@ class _Post:
 # - At most twice ``threads`` threads are alive. ``sweep`` starts one for each that hangs, and a thread that hung goes
 #   when its call comes back, so that there are ``threads`` again. A thread may find out one call late that it goes.
 # - A call that fails, and even one whose ``failed`` does, ends no thread.
+# - A process that a call has forked ends with that call, and takes no other one.
 
 
 class CallPool(WayBack):
@@ -294,7 +296,7 @@ class CallPool(WayBack):
         self._posts.append(post)
 
     def _work(self, post: _Post) -> None:
-        get, waiting = self._tokens.get, self._waiting
+        get, waiting, process = self._tokens.get, self._waiting, forks.depth
         while get():
             try:
                 call = waiting.popleft()
@@ -308,7 +310,11 @@ class CallPool(WayBack):
                 try:
                     call.run()
                 except BaseException as error:  # noqa: BLE001 - the edge of the thread
+                    if forks.depth != process:
+                        forks.end(error)
                     tell_failure(call, error)
+                if forks.depth != process:
+                    forks.end()
                 post.call = None
                 if post.left is not None:
                     logger.warning("%s has come back; nobody waits for it any more", call)

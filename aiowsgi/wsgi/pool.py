@@ -8,6 +8,8 @@ from threading import Thread
 from time import monotonic
 from typing import Protocol
 
+from aiowsgi.wsgi import forks
+
 logger = logging.getLogger("aiowsgi.pool")
 
 
@@ -90,6 +92,7 @@ def tell_failure(job: Job, error: BaseException) -> None:
 #
 # - A job is run once, by one thread, in the order of submission. Only the loop submits.
 # - A job that fails, and even one whose ``failed`` does, ends no thread.
+# - A process that a job has forked ends with that job, and takes no other one.
 
 
 class Pool(WayBack):
@@ -141,10 +144,15 @@ class Pool(WayBack):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
+        process = forks.depth
         while (job := self._jobs.get()) is not None:
             try:
                 job.run()
             except BaseException as error:  # noqa: BLE001 - the edge of the thread
+                if forks.depth != process:
+                    forks.end(error)
                 tell_failure(job, error)
+            if forks.depth != process:
+                forks.end()
             # A thread that waits for its next job must not keep the last one's request and answer alive.
             del job
