@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Command, OperatedServer, aiowsgi
+from tests.test_reload import until_true
 from tests.thread_server import Peer, get
 
 # /slow waits for the pipe, in the line that says so: whoever has read it may look at the stack; /hang holds the
@@ -119,6 +120,55 @@ def test_workers_are_added_and_taken_away_but_for_the_last(project: Path) -> Non
         told = server.told("workers", "3")
         assert told.status == 2
         assert "expected +N or -N, got '3'" in told.line
+
+
+def test_the_number_of_workers_stays_while_the_server_is_upgraded(project: Path) -> None:
+    with OperatedServer("app", cwd=project) as server:
+        (project / "app.py").write_text(LOADING)
+        os.kill(server.pid, signal.SIGUSR2)
+        server.until("^loading$")
+        told = server.told("workers", "+1")
+        assert (told.status, told.line) == (1, "aiowsgi: an upgrade is going on")
+        release(project)
+        server.follow()
+
+
+def test_the_number_of_workers_stays_while_the_server_stops(project: Path) -> None:
+    with (
+        OperatedServer("app", cwd=project) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        peer.send(get("/slow"))
+        server.until("^entered$")
+        os.kill(server.pid, signal.SIGTERM)
+        server.until("stopping$")
+        told = server.told("workers", "+1")
+        assert (told.status, told.line) == (1, "aiowsgi: the server is about to stop")
+        release(project)
+        assert peer.answer().status == 200
+
+
+def test_fewer_workers_do_not_disturb_a_preloader_whose_last_worker_still_answers(project: Path) -> None:
+    with (
+        OperatedServer("app", "--workers", "3", "--preload", cwd=project) as server,
+        Peer(("127.0.0.1", server.port)) as peer,
+    ):
+        busy = int(peer.get("/").content)
+        peer.send(get("/slow"))
+        server.until("^entered$")
+        assert server.told("reload").status == 0
+
+        def it_alone_drains() -> bool:
+            rows = server.answer("status")["workers"]
+            return [row["pid"] for row in rows if row["kind"] == "worker" and row["generation"] == 0] == [
+                busy
+            ]
+
+        until_true(it_alone_drains)
+        assert server.answer("workers", "-2") == {"workers": 1}
+        until_true(it_alone_drains)  # which is asked behind it
+        release(project)
+        assert peer.answer().status == 200
 
 
 def test_stacks_tell_what_each_thread_does_and_for_whom(project: Path) -> None:

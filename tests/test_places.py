@@ -301,6 +301,23 @@ def test_one_fewer_during_the_start_is_the_end_of_the_start_if_the_others_are_re
     assert program.status() == 0
 
 
+def test_nobody_is_taken_away_from_a_server_that_stops(supervise: Start) -> None:
+    program = supervise("cling", "3")
+    clinging = begun(program, 3)
+    program.send(signal.SIGTERM)
+    for _ in clinging:
+        program.out.until("clinging")
+    for worker in clinging[:2]:
+        os.kill(worker, signal.SIGKILL)
+        until_ended(worker)
+    for number in (signal.SIGTTOU, signal.SIGTTIN):
+        program.send(number)
+        program.err.until("WARNING the number of workers stays: the server is about to stop$")
+    os.kill(clinging[2], 0)
+    program.send(signal.SIGTERM)  # the second one
+    assert program.status() == 0
+
+
 def test_workers_ignore_the_sighup_that_a_closing_terminal_sends_to_all(supervise: Start) -> None:
     program = supervise("drain", "1")
     [first] = begun(program, 1)

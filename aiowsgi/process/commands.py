@@ -30,8 +30,8 @@ class Operated(Protocol):
     def workers(self) -> int:
         """How many there should be."""
 
-    def change(self, count: int) -> None:
-        """Have so many workers more, or fewer."""
+    def change(self, count: int) -> str:
+        """Have so many workers more, or fewer; return why that cannot be, or nothing."""
 
     def reload(self, done: Done) -> None: ...
 
@@ -81,8 +81,9 @@ class Commands:
             reply({"error": f"expected a change from 1 to {_MOST_WORKERS}, or the same below 0"})
         elif operated.workers + change < 1:
             reply({"error": f"of {operated.workers} workers one has to stay"})
+        elif refusal := operated.change(change):
+            reply({"error": refusal})
         else:
-            operated.change(change)
             reply({"workers": operated.workers})
 
     def _reload(self, command: dict[str, object], reply: Reply) -> None:

@@ -106,7 +106,12 @@ class Places:
                 place.due = -math.inf
 
     def resize(self, count: int) -> None:
-        """Have ``count`` places from now on. Those where nothing serves go first, then those with the oldest code."""
+        """Have ``count`` places from now on. Those where nothing serves go first, then those with the oldest code.
+
+        Where all stop nothing is left to be done: the processes in the places may have been reaped.
+        """
+        if self._stopping:
+            return
         while len(self._places) < count:
             self._places.append(_Place())
         while len(self._places) > count:

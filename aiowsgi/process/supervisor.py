@@ -130,9 +130,19 @@ class Supervisor:
     def workers(self) -> int:
         return self._workers
 
-    def change(self, count: int) -> None:
-        """Have ``count`` workers more, or fewer, and at least one."""
-        self.resize(max(1, self._workers + count))
+    def change(self, count: int) -> str:
+        """Have ``count`` workers more, or fewer, and at least one; return why that cannot be, or nothing."""
+        if refusal := self._refusal():
+            logger.warning("the number of workers stays: %s", refusal)
+        else:
+            self.resize(max(1, self._workers + count))
+        return refusal
+
+    def _refusal(self) -> str:
+        """Return why nothing that is done to the workers would last, or nothing."""
+        if self._phases.current is not Phase.SERVING:
+            return "the server is about to stop"
+        return "an upgrade is going on" if self._upgrade.child is not None else ""
 
     def reload(self, done: Done = lambda outcome: None) -> None:
         """Replace all workers; ``done`` is told how that has ended."""
