@@ -4,12 +4,13 @@ import os
 import signal
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from aiowsgi.process.runtime import control_path, open_control
+from aiowsgi.process.runtime import PidFile, control_path, open_control
 from aiowsgi.server.listeners import close_listeners
 from tests.commands import OperatedServer, aiowsgi
 from tests.contained import ContainedServer, contained
@@ -249,6 +250,39 @@ def test_a_pid_file_that_is_not_a_dead_servers_is_refused(project: Path, held: s
         ended = aiowsgi("serve", "--bind", bind, "--pid-file", "pid", cwd=project)
     assert (ended.status, ended.line) == (2, f"aiowsgi: PID file {path} {reason}")
     assert path.read_text() == held
+
+
+def make_device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # a /dev/null of its own
+    except PermissionError:
+        pytest.skip("only root makes devices, and not in every container")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, make_device], ids=["folder", "FIFO", "device"])
+def test_a_pid_file_takes_the_place_of_no_device(project: Path, make: Callable[[Path], None]) -> None:
+    path = project / "pid"
+    make(path)
+    before = path.lstat()
+    ended = aiowsgi("serve", "--bind", "127.0.0.1:0", "--pid-file", "pid", cwd=project)
+    assert (ended.status, ended.line) == (
+        2,
+        f"aiowsgi: PID file {path} cannot be written: it is no regular file",
+    )
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_nor_does_it_if_that_has_come_later(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = project / "pid"
+    file = PidFile(str(path))
+    os.mkfifo(path)
+    file.claim()
+    file.close()
+    assert path.is_fifo()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"PID file {path} cannot be written: it is no regular file"
+    ]
+    assert [each.name for each in project.iterdir() if each.name != "html"] == ["pid"]
 
 
 def test_a_pid_file_that_cannot_be_written_is_one_line(project: Path) -> None:

@@ -99,18 +99,18 @@ class PidFile:
             if there is not None and there not in (self._pid, predecessor) and lives(there):
                 raise RuntimeFileError(f"PID file {path} is that of process {there}, which is running")
             os.unlink(self._write())  # not to be told of it when another server has given way
+        except RuntimeFileError:
+            raise
         except (OSError, ValueError) as error:
-            if isinstance(error, RuntimeFileError):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise RuntimeFileError(f"PID file {path} cannot be written: {reason}") from None
+            raise RuntimeFileError(f"PID file {path} cannot be written: {_reason(error)}") from None
 
     def claim(self) -> None:
         try:
+            _process_in(self._path)  # something else may have come there since
             # Whoever reads the file finds the one before or this one, and no half of it.
             os.replace(self._write(), self._path)
-        except OSError as error:
-            logger.error("PID file %s cannot be written: %s", self._path, error.strerror)
+        except (OSError, ValueError) as error:
+            logger.error("PID file %s cannot be written: %s", self._path, _reason(error))
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -131,8 +131,13 @@ class PidFile:
 
 
 def _process_in(path: str) -> int | None:
-    """Return the process id in ``path``; None where there is no such file, or it is empty. Raises ValueError."""
+    """Return the process id in ``path``; None where there is no such file, or it is empty.
+
+    Raises OSError, and ValueError for what is no file of that kind: a device, a FIFO, a diary.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # and is not opened, which a FIFO would have wait
+            raise ValueError("it is no regular file")
         with open(path, "rb") as file:
             text = file.read(64).strip()
     except FileNotFoundError:
@@ -142,3 +147,7 @@ def _process_in(path: str) -> int | None:
     if not (text.isdigit() and 0 < int(text) < 1 << 31):
         raise ValueError("it holds something else than a process id")
     return int(text)
+
+
+def _reason(error: OSError | ValueError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else str(error)
