@@ -23,6 +23,7 @@ class Call(Work):
         self._does = does
         self._progress: int | None = 0
         self._gone = False
+        self._half_closed = False
         self.asked = 0  # how often somebody wanted to know whether it has gone
         self.runs = 0
         self.given_up: list[int] = []
@@ -50,6 +51,10 @@ class Call(Work):
         return self._gone
 
     @property
+    def half_closed(self) -> bool:
+        return self._half_closed
+
+    @property
     def progress(self) -> int | None:
         return self._progress
 
@@ -58,6 +63,9 @@ class Call(Work):
 
     def leave(self) -> None:
         self._gone = True
+
+    def send_no_more(self) -> None:
+        self._half_closed = True
 
     def give_up(self, error: HTTPError) -> None:
         self.given_up.append(error.status)
@@ -239,7 +247,7 @@ def test_whoever_leaves_takes_no_room_from_others() -> None:
         assert not loop.calls.submit(Call())
         for call in leaving:
             call.leave()
-        loop.calls.drop_gone()
+        loop.calls.look_through()
         loop.turn_all()
         assert loop.calls.waiting == 1
         loop.submit(Call(), Call())
@@ -247,6 +255,30 @@ def test_whoever_leaves_takes_no_room_from_others() -> None:
         held.open.set()
     assert stays.runs == 1
     assert [call.runs for call in leaving] == [0, 0]
+
+
+def test_of_a_queue_that_fills_up_those_are_given_up_first_who_may_have_left() -> None:
+    with Turned(bound=8) as loop:
+        held = Held()
+        here = [Call() for _ in range(5)]
+        half_closed = [Call() for _ in range(3)]
+        loop.hold(held)
+        for call in half_closed:
+            loop.submit(call)
+            call.send_no_more()
+            loop.calls.look_through()
+        loop.submit(*here[:3])
+        assert loop.calls.waiting == 6
+        loop.submit(*here[3:])
+        assert [call.given_up for call in half_closed] == [[503], [503], []]
+        assert loop.calls.waiting == 6
+        loop.submit(Call(), Call())
+        assert [call.given_up for call in half_closed] == [[503], [503], [503]]
+        loop.submit(Call())
+        assert not loop.calls.submit(Call())
+        held.open.set()
+    assert [call.runs for call in half_closed] == [0, 0, 0]
+    assert [call.runs for call in here] == [1] * 5
 
 
 def test_the_queue_is_looked_through_once_for_all_who_leave_in_a_turn() -> None:
@@ -257,7 +289,7 @@ def test_the_queue_is_looked_through_once_for_all_who_leave_in_a_turn() -> None:
         loop.submit(*calls)
         for call in calls[::2]:
             call.leave()
-            loop.calls.drop_gone()
+            loop.calls.look_through()
         loop.turn_all()
         assert loop.calls.waiting == 50
         assert sum(call.asked for call in calls) == 100
@@ -281,7 +313,7 @@ def test_a_call_that_is_looked_at_while_a_thread_finds_none_is_run() -> None:
         calls = [Looked() for _ in range(3)]
         loop.hold(held)
         loop.submit(*calls)
-        loop.calls.drop_gone()
+        loop.calls.look_through()
         loop.turn_all()
         assert all(call.done.wait(WAIT) for call in calls)
     assert [call.runs for call in calls] == [1, 1, 1]

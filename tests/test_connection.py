@@ -804,6 +804,44 @@ async def test_a_request_whose_client_left_takes_no_room_in_the_queue() -> None:
         await third.receive(b"GET /third .")
 
 
+async def test_where_the_queue_fills_up_those_who_may_have_left_make_room() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1, limits=Limits(queue=8)) as server:
+        running = server.connect()
+        running.send(GET % b"running")
+        assert await happens(gate.entered)
+        closing = [server.connect() for _ in range(12)]
+        here = [server.connect() for _ in range(7)]
+
+        async def until_refused(count: int) -> None:
+            await running.until_true(lambda: sum(client.lost for client in closing) >= count)
+
+        for number, client in enumerate(closing):
+            client.send(GET % b"closing")
+            client.send_eof()
+            await until_refused(number - 5)
+        for number, client in enumerate(here):
+            client.send(GET % b"here")
+            await until_refused(min(number + 7, 12))
+        gate.open.set()
+        for client in closing:
+            assert client.sent.startswith(b"HTTP/1.1 503 ")
+        for client in here:
+            await client.receive(b"GET /here .")
+
+
+async def test_who_sends_no_more_is_answered() -> None:
+    gate = Gate()
+    with Server(Applied(gate), threads=1) as server:
+        running, waiting = server.connect(), server.connect()
+        running.send(GET % b"running")
+        assert await happens(gate.entered)
+        waiting.send(GET % b"waiting" + GET % b"pipelined")
+        waiting.send_eof()
+        gate.open.set()
+        assert (await waiting.closed()).endswith(b"GET /pipelined .")
+
+
 async def test_a_slow_reader_holds_no_thread() -> None:
     body = os.urandom(3_000_000)
     closed = ThreadEvent()

@@ -90,6 +90,8 @@ class Connection(Closing):
         if self.state != ANSWERING or self._receives():
             self._lose_content()
             return False
+        if self._outbox is not None and not self._outbox.status:
+            self._doubt(self._outbox)
         return True
 
     def resume_writing(self) -> None:
@@ -110,7 +112,7 @@ class Connection(Closing):
         waits = self._outbox is not None and not self._outbox.status
         self._abandon()
         if waits:
-            shared.pool.drop_gone()
+            shared.pool.look_through()
         self._end_stream()
         shared.forget(self)
         self._request, self._buffer = UNREAD, b""
@@ -282,6 +284,8 @@ class Connection(Closing):
             answer.accept(outbox, self._inbox, self._server, client, shared)
             self._outbox = outbox
             accepted = shared.pool.submit(answer)
+            if self._eof:
+                self._doubt(outbox)
         else:
             self._pending = answer, candidates
             looked_up, ask_again = partial(self._looked_up, answer), partial(self._ask_again, answer)
@@ -291,6 +295,11 @@ class Connection(Closing):
         if not accepted:
             self._outbox = self._pending = None
             self._respond(shared.error_response(overloaded(), self._request))
+
+    def _doubt(self, outbox: Outbox) -> None:
+        """Have the pool know that who waits for this may have left: a close looks like the end of what is sent."""
+        outbox.half_closed = True
+        self._shared.pool.look_through()
 
     def outbox_given_up(self, outbox: Outbox, error: HTTPError) -> None:
         if outbox is not self._outbox:

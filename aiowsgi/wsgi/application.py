@@ -119,6 +119,10 @@ class Call(Work):
         return self._outbox.gone
 
     @property
+    def half_closed(self) -> bool:
+        return self._outbox.half_closed
+
+    @property
     def progress(self) -> int | None:
         sent, inbox = self._outbox.progress, self._inbox
         if sent is None or not isinstance(inbox, StreamedInbox):

@@ -114,6 +114,7 @@ class Outbox(Delivery):
         "cut",
         "ended",
         "gone",
+        "half_closed",
         "keep_alive",
         "may_persist",
         "pieces",
@@ -140,6 +141,7 @@ class Outbox(Delivery):
         self.may_persist = True  # so may the connection, as far as the loop knows; the head is to say so
         self.keep_alive = True  # what the head has said; the loop looks at it behind the end
         self.gone = False
+        self.half_closed = False  # the client sends no more, and may have left
 
     # The thread's side.
 

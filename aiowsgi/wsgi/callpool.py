@@ -25,6 +25,9 @@ logger = logging.getLogger("aiowsgi.pool")
 # half of the calls that are run either way, after 97 ms instead of 498 where 500 are allowed.
 HURRY = 0.2
 
+# The part of the queue in which nobody waits who may have left.
+RESERVED = 0.25
+
 
 class Work(Job):
     """One call of an application."""
@@ -37,6 +40,11 @@ class Work(Job):
     @abstractmethod
     def gone(self) -> bool:
         """Whether nobody waits for its answer any more."""
+
+    @property
+    @abstractmethod
+    def half_closed(self) -> bool:
+        """Whether its client sends no more: it may have left, or wait for the answer all the same."""
 
     @property
     @abstractmethod
@@ -123,13 +131,15 @@ class CallPool(WayBack):
         self._clock = clock
         self._threads = threads
         self._bound = limits.queue
+        self._unreserved = limits.queue - int(limits.queue * RESERVED)
         self._longest = timeouts.queue
         self._timeout = timeouts.request
         self.refused = 0
         self.watch: Callable[[], object] | None = None  # what is to be called when calls are queued
         self._submitted: list[Work] = []  # in this turn of the loop
         self._waiting: deque[Work] = deque()
-        self._dropping = False  # calls that have gone, in the next turn
+        self._looking = False  # through the queue, in the next turn
+        self._doubtful = False  # some in the queue are half closed, or were
         self._tokens: SimpleQueue[bool] = SimpleQueue()  # False: there is no more to do
         self._emptied = clock()  # when the queue was last seen empty
         self._horizon = -inf  # a call that was queued before it has waited too long; moved on by the loop
@@ -161,14 +171,16 @@ class CallPool(WayBack):
         submitted.append(call)
         return True
 
-    def drop_gone(self) -> None:
-        """Let go of calls nobody waits for, in the next turn: who comes and leaves again takes no room from others.
+    def look_through(self) -> None:
+        """Let go, in the next turn, of calls nobody waits for: who comes and leaves again takes no room from others.
 
-        Many may leave in one turn, and the queue may be long: it is looked through once for all of them.
+        That somebody has left is not always told: where the queue is nearly full, those who may have are given up, the
+        oldest first. To be called when a call becomes one of these. Many may in one turn, and the queue may be long: it
+        is looked through once for all of them.
         """
-        if not self._dropping:
-            self._dropping = True
-            self._soon(self._drop_gone)
+        if not self._looking:
+            self._looking = True
+            self._soon(self._look_through)
 
     def behind(self) -> float:
         """Return for how many seconds no thread has been free; 0 while one is, infinity where all of them hang.
@@ -254,21 +266,37 @@ class CallPool(WayBack):
             call.since = now
             waiting.append(call)
             put(True)
+        if self._doubtful and len(waiting) > self._unreserved:
+            self.look_through()
         if self.watch is not None:
             self.watch()
 
-    def _drop_gone(self) -> None:
-        self._dropping = False
+    def _look_through(self) -> None:
         self._release()  # some of them may have gone, too
-        waiting, stay = self._waiting, deque[Work]()
+        self._looking = False
+        waiting, stay = self._waiting, list[Work]()
         with suppress(IndexError):  # that was the oldest, but for those that threads have taken
             while True:
                 call = waiting.pop()
                 if not call.gone:
-                    stay.appendleft(call)
-        waiting.extend(stay)
+                    stay.append(call)
+        stay.reverse()
+        waiting.extend(self._without_doubtful(stay))
         for _ in range(len(waiting) - self._tokens.qsize()):
             self._tokens.put(True)
+
+    def _without_doubtful(self, calls: list[Work]) -> list[Work]:
+        """Give up those that are half closed, the oldest first, until there is room enough; return the others."""
+        stay, excess = list[Work](), len(calls) - self._unreserved
+        self._doubtful = False
+        for call in calls:
+            if call.half_closed and excess > 0:
+                excess -= 1
+                self.hand_over(_GivenUp(self, call, overloaded()))
+            else:
+                self._doubtful = self._doubtful or call.half_closed
+                stay.append(call)
+        return stay
 
     def _move_horizon(self, now: float) -> None:
         standing = now - self._emptied >= self._longest
