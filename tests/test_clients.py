@@ -7,7 +7,7 @@ import pytest
 
 from aiowsgi.server.clients import STALE, Clients
 from tests.thread_server import LOOPS, Peer, serving
-from tests.wire_client import Server, echo
+from tests.wire_client import Server, echo, tells
 
 
 class Transport(asyncio.Transport):
@@ -71,6 +71,42 @@ async def test_proxies_and_unix_sockets_have_no_bound() -> None:
         for _ in range(3):
             assert clients.admit(Transport("192.0.2.1"))
             assert clients.admit(Transport(None))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_a_proxy_says_it_speaks_for_is_counted_and_the_proxy_is_not(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        serving(
+            tells("REMOTE_ADDR"),
+            loop=loop,
+            max_connections_per_client=2,
+            trusted_proxies=["127.0.0.1"],
+            proxy_protocol=True,
+        ) as server,
+        ExitStack() as stack,
+    ):
+
+        def connected(header: str) -> Peer:
+            peer = stack.enter_context(Peer(server.server_address))
+            peer.send(f"PROXY {header}\r\n".encode())
+            return peer
+
+        one, other = "TCP4 192.0.2.1 10.0.0.1 4711 80", "TCP4 192.0.2.2 10.0.0.1 4711 80"
+        peers = [connected(header) for header in (one, one, other, other, *["UNKNOWN"] * 3)]
+        for peer in peers:
+            assert peer.get("/").status == 200
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                connected(one).get("/")
+        peers[0].send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert peers[0].answer().status == 200
+        assert peers[0].rest() == b""
+        assert connected(one).get("/").content == b"192.0.2.1."
+        for peer in peers[1:]:
+            assert peer.get("/").status == 200
+    assert caplog.messages[0] == "192.0.2.1 has 2 connections, and no more are accepted from there"
 
 
 async def test_who_has_left_is_forgotten_whoever_comes_next() -> None:

@@ -34,11 +34,11 @@ def acceptor(
     connect = _connect(config, shared, proxies)
     turns = Turns(shared.loop)
     most = shared.limits.client_connections
-    clients = Clients(shared, most, nobody if proxies is None else proxies.trusts)
+    clients = Clients(shared, most, nobody if proxies is None else proxies.trusts) if most else None
 
     def make(server: Environ) -> Accept:
         accept = make_bare(server)
-        return admission.guard(clients.guard(accept) if most else accept)
+        return admission.guard(accept if clients is None else clients.guard(accept))
 
     def make_bare(server: Environ) -> Accept:
         serve: MakeServed = partial(connect, server)
@@ -48,7 +48,7 @@ def acceptor(
             refuse = partial(PlainConnection, shared, server)
             serve = partial(Handshake, Secured(shared, turns, certificates, environ, connect, refuse))
         if proxies is not None and config.proxy_protocol:
-            return partial(Preface, shared, proxies, serve)
+            return partial(Preface, shared, proxies, clients, serve)
         return serve
 
     return make

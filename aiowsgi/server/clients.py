@@ -31,7 +31,8 @@ class Clients:
     """Lets ``most`` connections of an address in, to one worker; more of them are cut, without a word.
 
     What counts is who is at the other end of the socket: so proxies have to be ``exempt``, which is asked with an
-    address. Who comes by a Unix socket has none and is not counted.
+    address. Who comes by a Unix socket has none and is not counted. A proxy that says first whose connection it is, by
+    the PROXY protocol, has that one counted then.
 
     Nobody is told when a connection has ended, whatever protocol it had by then. Those that have are found when their
     client seems to have too many, and all of them now and then.
@@ -49,9 +50,9 @@ class Clients:
         """Return a protocol factory that does what ``accept`` does, for who may come in."""
         return partial(_Entrance, self, accept)
 
-    def admit(self, transport: asyncio.Transport) -> bool:
-        """Tell whether its client may have one more connection, and count it."""
-        address, _ = peer_of(transport)
+    def admit(self, transport: asyncio.Transport, named: str = "") -> bool:
+        """Tell whether its client, or who is ``named`` in its place, may have one more connection, and count it."""
+        address = named or peer_of(transport)[0]
         if not address or self._exempt(address):
             return True
         key = _key(address)

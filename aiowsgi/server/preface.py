@@ -11,6 +11,7 @@ from typing import cast
 from aiowsgi.http.forwarded import Proxies
 from aiowsgi.http.proxyprotocol import NotProxyProtocol, read_header
 from aiowsgi.http.states import State
+from aiowsgi.server.clients import Clients
 from aiowsgi.server.shared import Client, MakeServed, Served, Shared, silent_until
 from aiowsgi.server.sockets import peer_of
 
@@ -20,13 +21,15 @@ logger = logging.getLogger("aiowsgi.preface")
 class Preface(Served):
     """Reads the header, and is then put aside; it may take as long as a request's head."""
 
-    __slots__ = ("_buffer", "_proxies", "_serve", "_shared", "_transport")
+    __slots__ = ("_buffer", "_clients", "_proxies", "_serve", "_shared", "_transport")
 
     _transport: asyncio.Transport
 
-    def __init__(self, shared: Shared, proxies: Proxies, serve: MakeServed) -> None:
+    def __init__(self, shared: Shared, proxies: Proxies, clients: Clients | None, serve: MakeServed) -> None:
+        """``clients`` counts whom the header names, if there is a bound; ``serve`` makes what goes on behind it."""
         self._shared = shared
         self._proxies = proxies
+        self._clients = clients
         self._serve = serve
         self._buffer = b""  # never more than the longest header and one read
         self.deadline = silent_until(shared)
@@ -55,7 +58,11 @@ class Preface(Served):
             self._hand_on(header.client, self._buffer[header.size :])
 
     def _hand_on(self, client: Client | None, rest: bytes) -> None:
-        following, transport = self._serve(client=client), self._transport
+        transport, clients = self._transport, self._clients
+        if client is not None and clients is not None and not clients.admit(transport, client[0]):
+            transport.abort()
+            return
+        following = self._serve(client=client)
         transport.set_protocol(following)
         following.connection_made(transport)
         self._shared.forget(self)
