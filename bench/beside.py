@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from threading import Event
 from typing import Protocol
 
 from bench.crowd import HEADS, PACE, READERS, UPLOADS, crowd
@@ -15,7 +16,7 @@ from bench.readers import Pace, reading
 from bench.report import Column, Figures
 from bench.running import Running
 from bench.servers import SHOWN_PORT, Site, as_typed, file_site, url
-from bench.turns import after
+from bench.turns import after, give_way
 
 _MOST_SECONDS = 6  # of each of the two runs of wrk: with what stands around them they take 15
 
@@ -66,13 +67,18 @@ class Beside(Load):
         alone = run_wrk(command, seconds)
         before = private_bytes(started.process.pid)
         with self.slow(started) as slow:
-            slow.go_on_until(after(WARM_UP_SECONDS))
-            with ThreadPoolExecutor(1) as thread:
-                running = thread.submit(run_wrk, command, seconds)
-                slow.go_on_until(running.done)
+            ended = Event()
+            # They share a core with wrk: what wrk would wait for them there is no answer's latency.
+            with ThreadPoolExecutor(1, initializer=give_way) as thread:
+                thread.submit(slow.go_on_until, after(WARM_UP_SECONDS)).result()
+                going_on = thread.submit(slow.go_on_until, ended.is_set)
+                try:
+                    among = run_wrk(command, seconds)
+                finally:
+                    ended.set()
+                going_on.result()
             memory = private_bytes(started.process.pid) - before
             slow.check()
-        among = running.result()
         return {
             "growth": among.p99 / alone.p99,
             "without": alone.p99,

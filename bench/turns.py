@@ -1,8 +1,10 @@
 """Many slow clients in one process: each does a little at its turn, and the turns are spread over time."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import get_native_id
 from typing import Protocol
 
 _LONGEST_WAIT = 0.05  # between two looks whether it is time to end
@@ -56,3 +58,8 @@ def after(seconds: float) -> Callable[[], bool]:
     """Return what tells whether so many seconds have passed from now."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() >= end
+
+
+def give_way() -> None:
+    """Have this thread wait for all others that want its core; on Linux, where a thread has a niceness of its own."""
+    os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)
