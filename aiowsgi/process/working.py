@@ -10,6 +10,7 @@ from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
 from aiowsgi.observe.errorlog import ErrorLog
+from aiowsgi.process.allocator import bound_what_is_kept
 from aiowsgi.process.child import LAST_WORDS, Report
 from aiowsgi.process.opening import Opened
 from aiowsgi.process.preloading import Preloader
@@ -48,6 +49,7 @@ class Working:
 
     def run(self, report: Report, life: int | None) -> None:
         """Do all that; see ``Work``."""
+        bound_what_is_kept()
         if self.config.reload:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True

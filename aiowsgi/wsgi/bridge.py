@@ -26,6 +26,9 @@ SLICE = 256 * 1024
 RUN = 512 * 1024  # bytes
 RUN_PIECES = 64
 
+# Pieces of content that are written to a file one by one.
+FEW = 8
+
 
 class ClientDisconnected(ConnectionAbortedError):
     """The client left before it had its answer; the application's iterable is closed."""
@@ -59,7 +62,9 @@ class Inbox:
         """Move what is in memory to the temporary file. In a pool thread; raises OSError (a full disk)."""
         if self._spool is None:
             self._spool = Spool()
-        self._spool.write(b"".join(self._pieces))
+        # To join pieces is to copy them, which is for small ones only.
+        for piece in self._pieces if len(self._pieces) <= FEW else [b"".join(self._pieces)]:
+            self._spool.write(piece)
         self._pieces.clear()
         self.held = 0
 
