@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from wsgiref.types import WSGIApplication
 
 from aiowsgi.config import Config
@@ -25,7 +26,7 @@ from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router
 from aiowsgi.site.hooks import call_hook, call_last, find_hook
 from aiowsgi.site.router import Router
-from aiowsgi.wsgi import spool
+from aiowsgi.wsgi import exits, spool
 from aiowsgi.wsgi.serial import OneThread
 
 logger = logging.getLogger("aiowsgi.serving")
@@ -33,6 +34,8 @@ logger = logging.getLogger("aiowsgi.serving")
 # Seconds past the graceful timeout for a worker to cut what is left and end by itself: three are for on_worker_stop,
 # before which its threads have one to end, and the log has one behind it.
 SPARE = 5.0
+
+LEAST = 0.1  # seconds for the threads of an application where nothing of the graceful timeout is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,21 @@ class Working:
         if self.config.reload:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True
+        if life is None:  # this process is a program's
+            with _failures(report), _logging_in_a_thread():
+                self._take_rights()
+                self._serve(self._load(), report, None)
+            return
+        exits.disown()
         with _failures(report):
             self._take_rights()
-            if self.config.preload and life is not None:
+            if self.config.preload:
                 self._preload(report, life)
             else:
-                if life is not None:
-                    Offspring(self.opened.listeners).watch()
+                Offspring(self.opened.listeners).watch()
                 with _logging_in_a_thread():
                     self._serve(self._load(), report, life)
+        _exit()
 
     def _preload(self, report: Report, life: int) -> None:
         router, opened = self._load(), self.opened
@@ -70,6 +79,7 @@ class Working:
             Offspring(opened.listeners).watch()
             with _failures(report), _logging_in_a_thread():
                 self._serve(router, report, life)
+            _exit()
 
         grace = self.config.timeouts.graceful + SPARE
         preloader = Preloader(opened.listeners, work, self.workers, grace, opened.access_log)
@@ -106,7 +116,18 @@ class Working:
             else:
                 worker.run(report.ready, life, True, report.replace, report.line)
         finally:
+            left = max(0.0, worker.deadline - monotonic())
+            if life is not None:
+                exits.bound(left + 2 * SPARE)
             call_last("on_worker_stop", self.config.on_worker_stop)
+            if life is not None:
+                exits.wait_for_threads(max(LEAST, worker.deadline - monotonic()))
+
+
+def _exit() -> None:
+    """Do the last thing of a process; its supervisor, if it lives, has less patience."""
+    exits.bound(2 * SPARE)
+    exits.call_registered()
 
 
 @contextlib.contextmanager

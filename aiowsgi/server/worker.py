@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from time import monotonic
 
 from aiowsgi.config import Config
 from aiowsgi.server.accepting import acceptor
@@ -69,6 +70,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._stopping = False
+        self.deadline = 0.0  # on the monotonic clock: the end of the graceful timeout, once it drains
 
     def run(
         self,
@@ -140,6 +142,7 @@ class Worker:
                 ready()
                 await stop.wait()
             finally:  # KeyboardInterrupt, too, gets here: it cancels this task
+                self.deadline = monotonic() + self._config.timeouts.graceful
                 sweeping.cancel()
                 begin_to_drain(shared, self._config.timeouts, loop.time())
                 dispatch.end()

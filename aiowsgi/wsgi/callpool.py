@@ -324,6 +324,9 @@ class CallPool(WayBack):
         self._posts.append(post)
 
     def _work(self, post: _Post) -> None:
+        # A thread that the application starts is a daemon if the one that starts it is, and is not meant to be. This
+        # one has been started as a daemon, and so nobody waits for it whatever it says from now on.
+        post.thread._daemonic = False  # type: ignore[attr-defined]
         get, waiting, process = self._tokens.get, self._waiting, forks.depth
         while get():
             try:
