@@ -1391,7 +1391,18 @@ async def test_a_client_that_was_slow_has_all_its_time_for_the_next_answer() -> 
             server.pass_time(59)
             assert not client.transport.aborted
             client.transport.take(len(client.transport.held))
-        assert client.state == State.IDLE
+            await client.until_true(lambda: client.state == State.IDLE)
+
+
+async def test_asyncios_transport_is_not_closed_while_it_tells_of_room() -> None:
+    with Server(Applied(answering(b"x" * 100_000))) as server:
+        client = server.connect()
+        client.transport.blocked = True
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await client.until_paused()
+        client.transport.take(200_000)
+        assert not client.transport.closing
+        assert (await client.closed()).endswith(b"x")
 
 
 async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:
@@ -1409,6 +1420,7 @@ async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:
         client.send(GET % b"")
         await client.until_paused()
         client.transport.take(200_000)
+        await asyncio.sleep(0)  # the turn in which asyncio's transport may be written to again
         server.pass_time(299)  # for the application
         assert not client.transport.aborted
         caught_up.set()
@@ -1416,6 +1428,7 @@ async def test_a_client_that_has_caught_up_is_slow_no_longer() -> None:
         client.transport.blocked = False
         client.transport.take(200_000)
         await client.receive(b"0\r\n\r\n")
+        await client.until_true(lambda: client.state == State.IDLE)
         server.pass_time(75)
         assert client.transport.closing
 

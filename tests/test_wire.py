@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Event
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import httpx
 import pytest
 
+from tests.authority import Authority
 from tests.server import PATIENCE, RunningServer
 from tests.test_listeners import needs_ipv6
 from tests.thread_server import LOOPS, Peer, get, serving
-from tests.wire_client import WAIT, echo
+from tests.wire_client import WAIT, answering, echo
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 
@@ -375,3 +377,22 @@ def test_nothing_is_written_to_a_client_that_is_gone(caplog: pytest.LogCaptureFi
             peer.send(get("/"))
             peer.until(b"first")
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_large_last_answer_ends_the_connection_without_a_word(
+    loop: str, tls: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio's transport closes twice where it is closed while it tells of room again."""
+    size = 8_000_000
+    authority = Authority(tmp_path / "authority")
+    settings: dict[str, Any] = dict(authority.issue("server", "localhost").settings()) if tls else {}
+    with serving(answering(b"x" * size), loop=loop, **settings) as server:
+        for _ in range(3):
+            with Peer(server.server_address, receive_buffer=20_000) as peer:
+                if tls:
+                    peer.socket = authority.trusted().wrap_socket(peer.socket, server_hostname="localhost")
+                peer.send(get("/", "Connection: close"))
+                assert len(peer.rest()) > size
+    assert caplog.messages == []

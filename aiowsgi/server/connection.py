@@ -19,7 +19,7 @@ from aiowsgi.http.states import Event, State, after
 from aiowsgi.server.closing import Closing
 from aiowsgi.server.sending import NEVER
 from aiowsgi.server.shared import Client, Shared
-from aiowsgi.server.sockets import forget_unsent, has_left
+from aiowsgi.server.sockets import forget_unsent, go_on_writing, has_left
 from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.bridge import Inbox, Outbox
@@ -95,6 +95,9 @@ class Connection(Closing):
         return True
 
     def resume_writing(self) -> None:
+        go_on_writing(self._shared.loop, self._resumed)
+
+    def _resumed(self) -> None:
         self._write_paused = False
         if self.state == ANSWERING and (self._content is None or not self._awaits_content()):
             self._note_taken()

@@ -1,10 +1,14 @@
-"""What only the kernel knows of a client: its address, how much of what it was sent is on its way, if it has left."""
+"""What only the kernel knows of a client: its address, how much of what it was sent is on its way, if it has left.
+
+And what one event loop's transports make of that otherwise than the other's.
+"""
 
 import asyncio
 import select
 import socket
 import struct
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 
 try:
@@ -63,6 +67,18 @@ def forget_unsent(transport: asyncio.Transport) -> None:
     if client is not None:
         with suppress(OSError):  # the client has left
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def go_on_writing(loop: asyncio.AbstractEventLoop, write: Callable[[], None]) -> None:
+    """Call ``write``, since there is room again: at once, or soon where the transport is asyncio's.
+
+    That one looks when it has told of the room whether it was to be closed, and closes what it has closed already, with
+    a traceback in the log: while it tells nobody may write the last, nor find that the client is gone.
+    """
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        loop.call_soon(write)
+    else:
+        write()
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

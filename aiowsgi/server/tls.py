@@ -15,6 +15,8 @@ from enum import Enum
 from time import monotonic
 from typing import Any, cast
 
+from aiowsgi.server.sockets import go_on_writing
+
 logger = logging.getLogger("aiowsgi.tls")
 
 # The most content of a record (RFC 8446 section 5.1), and so how much is encrypted and decrypted at once. A memory BIO
@@ -148,7 +150,7 @@ class SecureTransport(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._raw_paused = False
-        self._send_on()
+        go_on_writing(self._loop, self._send_on)
 
     # What a Connection asks of its transport.
 
