@@ -787,6 +787,7 @@ async def test_a_request_that_waits_too_long_for_the_disk_is_answered_and_the_la
         assert b"found" not in client.sent
         server.pass_time(50)  # which is the next request's, of which nothing has come
         assert other.state == State.IDLE
+        assert client.transport.aborted
 
 
 async def test_a_request_whose_client_left_takes_no_room_in_the_queue() -> None:

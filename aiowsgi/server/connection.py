@@ -267,6 +267,7 @@ class Connection(Closing):
     def _refuse(self, error: HTTPError) -> None:
         if self.state <= HEAD:
             self._request = self._parser.outline(self._buffer)
+        self._pending = None  # or a look at the disk would be answered, too, when it comes back
         super()._refuse(error)
 
     def _received(self) -> None:
