@@ -29,6 +29,22 @@ def application(environ, start_response):
     return [b"hello"]
 """
 
+# As gevent.monkey.patch_all leaves it: what is started runs when another one switches to it.
+GREEN = """
+import _thread, threading
+
+def start(function, *arguments, **named):
+    return 0
+
+for name in ("start_new_thread", "start_joinable_thread"):
+    if hasattr(_thread, name):
+        setattr(_thread, name, start)
+        setattr(threading, f"_{name}", start)
+
+def application(*arguments):
+    assert not arguments
+"""
+
 
 @pytest.fixture
 def start() -> Iterator[Start]:
@@ -91,6 +107,25 @@ def test_run_tells_in_one_line_that_there_is_no_application(run: Start) -> None:
     program = run("absent", "127.0.0.1:0", "1")
     (line,) = program.err.rest()
     assert line.startswith("aiowsgi: there is no module 'absent'")
+    assert program.status() == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("green",),
+        ("green", "--preload"),
+        ("green", "--reload"),
+        ("greeting", "--on-worker-start", "green:application"),
+    ],
+)
+def test_threads_that_are_replaced_are_a_failed_start_and_one_line(
+    start: Start, run: Start, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "green.py").write_text(GREEN)
+    program = start("-m", "aiowsgi", "serve", *arguments, "--bind", "127.0.0.1:0", "--control", "none")
+    *_, line = program.err.rest()
+    assert line.startswith("aiowsgi: threads were replaced by others, as gevent.monkey.patch_all and ")
     assert program.status() == 2
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from aiowsgi.site.build import build_router
 from aiowsgi.site.hooks import call_hook, call_last, find_hook
 from aiowsgi.site.router import Router
 from aiowsgi.wsgi import exits, spool
-from aiowsgi.wsgi.serial import OneThread
+from aiowsgi.wsgi.serial import OneThread, are_replaced
 
 logger = logging.getLogger("aiowsgi.serving")
 
@@ -56,10 +57,11 @@ class Working:
         if self.config.reload:
             # A change within a second that leaves the size as it is would be taken for what is compiled already.
             sys.dont_write_bytecode = True
+        _check_threads(report)
         if life is None:  # this process is a program's
             with _failures(report), _logging_in_a_thread():
                 self._take_rights()
-                self._serve(self._load(), report, None)
+                self._serve(self._load(report), report, None)
             return
         exits.disown()
         with _failures(report):
@@ -69,11 +71,11 @@ class Working:
             else:
                 Offspring(self.opened.listeners).watch()
                 with _logging_in_a_thread():
-                    self._serve(self._load(), report, life)
+                    self._serve(self._load(report), report, life)
         _exit()
 
     def _preload(self, report: Report, life: int) -> None:
-        router, opened = self._load(), self.opened
+        router, opened = self._load(report), self.opened
 
         def work(report: Report, life: int | None) -> None:
             Offspring(opened.listeners).watch()
@@ -92,20 +94,24 @@ class Working:
         if self.opened.rights is not None:
             self.opened.rights.take()
 
-    def _load(self) -> Router:
+    def _load(self, report: Report) -> Router:
         """Return what is served, as far as the settings say. Raises ApplicationError, HookError among them."""
         _check_temporary_files()
         find_hook("on_worker_start", self.config.on_worker_start)
         find_hook("on_worker_stop", self.config.on_worker_stop)
         find_hook("on_request_end", self.config.on_request_end, None)
         generation = partial(self.board.generation, self.code)
-        return build_router(self.config, self.application, lambda: self.board.leaving, generation)
+        try:
+            return build_router(self.config, self.application, lambda: self.board.leaving, generation)
+        finally:
+            _check_threads(report)
 
     def _serve(self, router: Router, report: Report, life: int | None) -> None:
         """Be a worker. Raises NotReadyError and HookError."""
         opened = self.opened
         hold_standard()
         call_hook("on_worker_start", self.config.on_worker_start)
+        _check_threads(report)
         worker = Worker(
             *(self.config, opened.listeners, router, opened.access_log, self.certificates),
             board=self.board,
@@ -145,6 +151,16 @@ def words_of(error: ApplicationError) -> str:
     """Return what a person is told of it."""
     before, newline, line = describe(error).rpartition("\n")
     return f"{before}{newline}aiowsgi: {line}"
+
+
+def _check_threads(report: Report) -> None:
+    """End here and now where threads are no threads: who waits for one, as all do that end in order, never gets on."""
+    if are_replaced():
+        report.failed(
+            "aiowsgi: threads were replaced by others, as gevent.monkey.patch_all and eventlet.monkey_patch do,"
+            " and the server cannot work with those; leave that out"
+        )
+        os._exit(report.status)
 
 
 def _check_temporary_files() -> None:

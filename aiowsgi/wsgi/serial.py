@@ -1,9 +1,19 @@
 """One thing at a time: a thread alone in a piece of work, and a thread that does one job behind the other."""
 
+import _thread
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from threading import Lock, Thread
+from types import BuiltinFunctionType
+
+
+def are_replaced() -> bool:
+    """Tell whether threads are the system's no more, as behind ``gevent.monkey.patch_all``.
+
+    None that is started then runs by itself, and so whoever waits for it may wait for ever.
+    """
+    return not isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 def one_at_a_time() -> AbstractContextManager[bool]:
