@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.commands import aiowsgi
 from tests.crowd import Crowd
 from tests.server import RunningServer
 from tests.test_accesslog import LINE
@@ -113,6 +114,23 @@ def test_a_file_that_cannot_be_opened_leaves_the_one_before(project: Path) -> No
         with Peer(("127.0.0.1", server.port)) as peer:
             peer.get("/")
     assert len(lines(project / "moved" / "access")) == 1
+
+
+def test_a_fifo_that_nobody_reads_any_more_keeps_nobody_waiting(project: Path) -> None:
+    log = project / "logs" / "access"
+    os.mkfifo(log)
+    refused = aiowsgi("serve", "app", "--bind", "127.0.0.1:0", "--access-log", str(log), cwd=project)
+    reason = f"access log {log} cannot be opened: it is a FIFO that nobody reads, or a socket"
+    assert (refused.status, refused.line) == (2, f"aiowsgi: {reason}")
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    with RunningServer("app", "--access-log", str(log), cwd=project) as server:
+        os.kill(server.pid, signal.SIGUSR1)
+        server.until(AGAIN)
+        os.close(reader)
+        os.kill(server.pid, signal.SIGUSR1)
+        server.until(f"the access log goes on in the file so far: {reason}$")
+        with Peer(("127.0.0.1", server.port)) as peer:
+            assert peer.get("/").status == 200
 
 
 @pytest.mark.parametrize("options", [(), ("--access-log", "-")])

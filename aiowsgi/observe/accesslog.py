@@ -1,5 +1,6 @@
 """The access log: a line for each request in the combined format, and the seconds it took."""
 
+import errno
 import logging
 import os
 import sys
@@ -23,20 +24,26 @@ def _quoted(text: str) -> str:
 def open_log(path: str, own: Callable[[int], None] | None = None) -> int:
     """Return a descriptor that lines can be written to, its caller's to close; ``path`` may be "-", standard output.
 
-    ``own`` gets the descriptor of a file that was not there before. Raises OSError.
+    ``own`` gets the descriptor of a file that was not there before. Raises OSError, and at once where a FIFO would have
+    to be waited for: one line says what cannot be opened and why.
     """
     if path == "-":
         return own_descriptor(sys.stdout.fileno())
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    if own is not None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
         try:
             descriptor = os.open(path, flags | os.O_EXCL, 0o644)
         except FileExistsError:
-            pass
+            descriptor = os.open(path, flags, 0o644)
         else:
-            own(descriptor)
-            return descriptor
-    return os.open(path, flags, 0o644)
+            if own is not None:
+                own(descriptor)
+    except OSError as error:
+        unread = "it is a FIFO that nobody reads, or a socket"
+        reason = unread if error.errno == errno.ENXIO else error.strerror
+        raise OSError(f"access log {path} cannot be opened: {reason}") from None
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def replace_log(descriptor: int, next: int) -> None:
