@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,8 +31,14 @@ def project(tmp_path: Path) -> Path:
     [
         ("127.0.0.1:8000", "/run/user/7/aiowsgi-8000.sock"),
         (":80", "/run/user/7/aiowsgi-80.sock"),
-        ("tls:[::1]:8443", "/run/user/7/aiowsgi-8443.sock"),
-        ("https://[::1]:8443", "/run/user/7/aiowsgi-8443.sock"),
+        ("tls:0.0.0.0:8443", "/run/user/7/aiowsgi-8443.sock"),
+        ("http://[::]:80", "/run/user/7/aiowsgi-80.sock"),
+        ("localhost:80", "/run/user/7/aiowsgi-80.sock"),
+        ("127.0.0.2:8000", "/run/user/7/aiowsgi-127.0.0.2-8000.sock"),
+        ("example.org:80", "/run/user/7/aiowsgi-example.org-80.sock"),
+        ("tls:[::1]:8443", "/run/user/7/aiowsgi-::1-8443.sock"),
+        ("https://[::1]:8443", "/run/user/7/aiowsgi-::1-8443.sock"),
+        ("http://127.0.0.1:8000", "/run/user/7/aiowsgi-8000.sock"),
         ("unix:/srv/site.sock", "/srv/site.sock.control"),
         ("tls:unix:/srv/site.sock", "/srv/site.sock.control"),
         ("unix:@site/one", "/run/user/7/aiowsgi-@site-one.sock"),
@@ -101,6 +108,27 @@ def test_a_command_finds_the_server_by_what_the_server_was_told(project: Path, t
             2,
             'aiowsgi: aiowsgi.toml: control: expected the path of a socket to be, or "none", got 1',
         )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.1 is the only one of its network")
+def test_servers_with_one_port_at_two_addresses_have_a_control_socket_each(
+    project: Path, tmp_path: Path
+) -> None:
+    variables = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    with RunningServer(cwd=project, XDG_RUNTIME_DIR=str(tmp_path)) as first:
+        binds = [f"127.0.0.{number}:{first.port}" for number in (1, 2)]
+        with RunningServer("--bind", binds[1], cwd=project, XDG_RUNTIME_DIR=str(tmp_path)) as second:
+            for bind, server in zip(binds, (first, second), strict=True):
+                told = aiowsgi("status", "--json", cwd=project, AIOWSGI_BIND=bind, **variables)
+                assert told.answer["pid"] == server.pid
+
+
+def test_a_name_is_that_of_the_control_socket_whatever_it_stands_for(project: Path, tmp_path: Path) -> None:
+    variables = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    with RunningServer("--bind", "127.1:0", cwd=project, XDG_RUNTIME_DIR=str(tmp_path)) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        told = aiowsgi("status", cwd=project, AIOWSGI_BIND=f"127.1:{server.port}", **variables)
+        assert told.status == 0
 
 
 def test_beside_a_unix_socket_it_has_that_ones_name(project: Path) -> None:

@@ -73,7 +73,8 @@ class ProcessSettings:
         values.SOCKET,
         None,
         "Socket for the commands aiowsgi status, reload, stop and so on, for this user and root alone. By default"
-        " aiowsgi-PORT.sock in the folder XDG_RUNTIME_DIR, else in /run for root or /tmp/aiowsgi-UID for others;"
+        " aiowsgi-PORT.sock, or aiowsgi-HOST-PORT.sock, in the folder XDG_RUNTIME_DIR, else in /run for root or"
+        " /tmp/aiowsgi-UID for others;"
         " beside a Unix socket PATH it is PATH.control.",
         "by the first address",
         fixed=True,

@@ -60,10 +60,21 @@ def open_all(config: Config, origin: Origin, stack: contextlib.ExitStack) -> Ope
         access_log = open_access_log(config.access_log, rights)
         stack.callback(os.close, access_log)
     handed = [] if predecessor is None else predecessor.unclaimed
-    control = open_control(config.control, address_of(listeners[0]), handed)
+    control = open_control(config.control, _first_address(config, listeners[0]), handed)
     if control is not None:
         stack.callback(close_listeners, [control])
     return Opened(origin, listeners, control, pid, access_log, certificates, rights)
+
+
+def _first_address(config: Config, listener: Listener) -> str:
+    """Return the first bind, as a command will be told it, with the port that ``listener`` was given for a 0.
+
+    A socket that was passed on is known by where it listens.
+    """
+    bind, address = config.bind[0], address_of(listener)
+    if bind.removeprefix("tls:").startswith(("unix:", "fd:")):
+        return address
+    return f"{bind.rpartition(':')[0]}:{address.rpartition(':')[2]}"
 
 
 def open_access_log(path: str, rights: Rights | None) -> int:

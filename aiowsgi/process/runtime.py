@@ -12,6 +12,8 @@ logger = logging.getLogger("aiowsgi.runtime")
 
 NONE = "none"  # stands for: there is to be no such file
 
+_USUAL_HOSTS = ("", "0.0.0.0", "::", "127.0.0.1", "localhost")  # of which one alone has a port
+
 
 class RuntimeFileError(OSError):
     """A file that cannot be had; one line says which and why."""
@@ -20,16 +22,23 @@ class RuntimeFileError(OSError):
 def control_path(given: str | None, address: str) -> str | None:
     """Return the path of the control socket: the one that is ``given``, or None if that is "none".
 
-    Where nothing is, ``address`` says it, the first one that is listened on: unix:PATH has PATH.control, and HOST:PORT
-    has aiowsgi-PORT.sock in ``runtime_folder``.
+    Where nothing is, ``address`` says it, the first one that is listened on, as it was given: unix:PATH has
+    PATH.control, and HOST:PORT has aiowsgi-HOST-PORT.sock in ``runtime_folder``, without a HOST that most have.
     """
     if given is not None:
         return None if given == NONE else given
-    address = address.removeprefix("tls:")
-    scheme, _, path = address.partition(":")
-    if scheme == "unix" and not path.startswith("@"):  # with which the names begin that are no files
-        return os.path.abspath(path) + ".control"
-    return os.path.join(runtime_folder(), f"aiowsgi-{path.rpartition(':')[2].replace('/', '-')}.sock")
+    for scheme in ("tls:", "http://", "https://"):
+        address = address.removeprefix(scheme)
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        if not path.startswith("@"):  # with which the names begin that are no files
+            return os.path.abspath(path) + ".control"
+        host, port = "", path
+    else:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+    name = port if host in _USUAL_HOSTS else f"{host}-{port}"
+    return os.path.join(runtime_folder(), f"aiowsgi-{name.replace('/', '-')}.sock")
 
 
 def runtime_folder() -> str:
