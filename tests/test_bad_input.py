@@ -115,6 +115,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "version: two digits": (400, head("GET /bad HTTP/1.10", "Host: a")),
     "version: 0.9": (505, head("GET /bad HTTP/0.9", "Host: a")),
     "version: 2.0": (505, head("GET /bad HTTP/2.0", "Host: a")),
+    "Connection: too many options": (400, get("/bad", "Connection: " + "x," * 32 + "close")),
     "field name: empty": (400, get("/bad", ": x")),
     "field name: space": (400, get("/bad", "X Y: z")),
     "field name: no token": (400, get("/bad", "X(Y): z")),

@@ -55,6 +55,7 @@ def cgi(**fields: str) -> dict[str, str]:
         ("", False, 200),
         ('w/"v2"', False, 200),
         ('"*"', False, 200),
+        ('"v1", ' + '"v0", ' * 1000, False, 200),
     ],
 )
 def test_if_none_match_compares_weakly(value: str, weak: bool, status: int) -> None:
@@ -81,6 +82,7 @@ def test_if_none_match_of_another_method_fails_with_412() -> None:
         ('"v2"', False, 412),
         ("v1", False, 412),
         ("", False, 412),
+        ('"v1", ' + '"v0", ' * 1000, False, 412),
     ],
 )
 def test_if_match_compares_strongly(value: str, weak: bool, status: int) -> None:
@@ -238,6 +240,7 @@ def test_ranges_of_ten_bytes(value: str, expected: list[tuple[int, int]]) -> Non
         "bytes=0-" + "9" * 21,
         "bytes=" + "9" * 5000 + "-",
         "bytes=0-1\n",
+        "bytes=0-1" + "," * 3000,
     ],
 )
 def test_a_malformed_range_is_ignored(value: str) -> None:

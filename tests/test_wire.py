@@ -113,7 +113,9 @@ def test_a_client_that_sends_no_more_gets_every_answer(peer: Peer, request_: byt
     assert peer.rest().count(b"HTTP/1.1 200 OK\r\n") == 200
 
 
-@pytest.mark.parametrize("option", ["close", "Close", "x, close", "keep-alive,close", ",, close ,"])
+@pytest.mark.parametrize(
+    "option", ["close", "Close", "x, close", "keep-alive,close", ",, close ,", "x," * 31 + "close"]
+)
 def test_a_client_that_wants_to_close_has_its_answer_and_the_end(peer: Peer, option: str) -> None:
     peer.send(get("/last", f"Connection: {option}") + get("/never"))
     answer = peer.answer()

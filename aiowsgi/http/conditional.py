@@ -88,8 +88,12 @@ def requested_ranges(
     return parse_ranges(value, size)
 
 
+# Characters of a list of tags or ranges; caches send one tag, or a few. To look for more than that would take the event
+# loop up to five milliseconds for each 60 KB.
+_LONGEST_LIST = 2048
+
 # A tag may contain commas, so a list is not split at them. What is no tag is passed over: it matches nothing,
-# which is the safe side of If-Match and of If-None-Match.
+# which is the safe side of If-Match and of If-None-Match; and so is a list that is too long.
 _tags = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")').findall
 
 
@@ -97,6 +101,8 @@ def _lists(value: str, etag: str, *, weakly: bool) -> bool:
     """Tell whether an If-Match or If-None-Match names ``etag`` (comparisons of RFC 9110 section 8.8.3.2)."""
     if value.strip(" \t") == "*":
         return True
+    if len(value) > _LONGEST_LIST:
+        return False
     if weakly:
         opaque = etag.removeprefix("W/")
         return any(tag == opaque for _, tag in _tags(value))
@@ -175,7 +181,7 @@ def parse_ranges(value: str, size: int) -> list[ByteRange] | None:
     Content-Range can name a part.
     """
     match = _range_set(value)
-    if match is None or size == 0:
+    if match is None or size == 0 or len(value) > _LONGEST_LIST:
         return None
     specs = [spec for part in match[1].split(",") if (spec := part.strip(" \t"))]
     if not 0 < len(specs) <= MOST_RANGES:

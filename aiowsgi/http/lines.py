@@ -52,10 +52,20 @@ def is_dropped_of_clients(name: str) -> bool:
     return is_dropped(name) or is_proxy_field(name) is not None
 
 
-# Values that must be of a form (RFC 9110 sections 7.2 and 8.6): what tells, and what to say if it is not.
+# Of a line of Connection. A client names up to four; to look at all that a head has room for would take the event loop
+# some milliseconds.
+_MOST_OPTIONS = 32
+
+
+def _has_few_options(value: str) -> bool:
+    return value.count(",") < _MOST_OPTIONS
+
+
+# Values that must be of a form (RFC 9110 sections 7.2, 7.6.1 and 8.6): what tells, and what to say if it is not.
 FORMS: dict[str, tuple[Callable[[str], object], str]] = {
     "HTTP_HOST": (is_host, "The value of Host is no host."),
     "CONTENT_LENGTH": (_is_content_length, "The value of Content-Length is no number of bytes."),
+    "HTTP_CONNECTION": (_has_few_options, "Connection has too many options."),
 }
 
 
