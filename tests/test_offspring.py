@@ -176,6 +176,29 @@ def test_what_a_request_forks_ends_with_its_call(project: Path, loop: str) -> No
         assert " ERROR " not in server.log()
 
 
+@pytest.mark.parametrize(
+    "arguments", [("forks",), ("forks", "--preload"), ("app", "--on-worker-start", "forks:fork")]
+)
+@pytest.mark.parametrize("end", ["sys.exit()", "raise ValueError('of the child')", "pass"])
+def test_what_the_import_forks_ends_with_it(project: Path, arguments: tuple[str, ...], end: str) -> None:
+    (project / "forks.py").write_text(f"""\
+import os, sys
+from app import application
+
+def fork():
+    if os.fork() == 0:
+        {end}
+    else:
+        os.wait()
+
+if {arguments[0] == "forks"}:
+    fork()
+""")
+    with RunningServer(*arguments, cwd=project) as server, Peer(("127.0.0.1", server.port)) as peer:
+        told(peer, "/")
+        assert ("ValueError: of the child" in server.log()) == end.startswith("raise")
+
+
 def test_a_program_can_be_interrupted(project: Path, loop: str) -> None:
     with (
         RunningServer("app", "--loop", loop, cwd=project) as server,

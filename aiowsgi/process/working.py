@@ -27,7 +27,7 @@ from aiowsgi.site.applications import ApplicationError, describe
 from aiowsgi.site.build import build_router
 from aiowsgi.site.hooks import call_hook, call_last, find_hook
 from aiowsgi.site.router import Router
-from aiowsgi.wsgi import exits, spool
+from aiowsgi.wsgi import exits, forks, spool
 from aiowsgi.wsgi.serial import OneThread, are_replaced
 
 logger = logging.getLogger("aiowsgi.serving")
@@ -102,7 +102,8 @@ class Working:
         find_hook("on_request_end", self.config.on_request_end, None)
         generation = partial(self.board.generation, self.code)
         try:
-            return build_router(self.config, self.application, lambda: self.board.leaving, generation)
+            with forks.ended():
+                return build_router(self.config, self.application, lambda: self.board.leaving, generation)
         finally:
             _check_threads(report)
 
@@ -110,7 +111,8 @@ class Working:
         """Be a worker. Raises NotReadyError and HookError."""
         opened = self.opened
         hold_standard()
-        call_hook("on_worker_start", self.config.on_worker_start)
+        with forks.ended():
+            call_hook("on_worker_start", self.config.on_worker_start)
         _check_threads(report)
         worker = Worker(
             *(self.config, opened.listeners, router, opened.access_log, self.certificates),

@@ -3,7 +3,8 @@
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 # How many forks lie between this process and the one that has imported this module.
@@ -17,6 +18,20 @@ def _begin() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_begin)
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """Have what is forked inside the block end behind it, by what the application has raised."""
+    process = depth
+    try:
+        yield
+    except BaseException as error:
+        if depth != process:
+            end(error.__cause__ or error)
+        raise
+    if depth != process:
+        end()
 
 
 def end(error: BaseException | None = None) -> NoReturn:
