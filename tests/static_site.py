@@ -1,5 +1,6 @@
 """A document root with its handler, for the tests of static files: no server, a clock turned by hand."""
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -106,6 +107,7 @@ def fields(response: Response) -> dict[str, str]:
 def no_descriptor_left() -> Iterator[None]:
     """Let this process open no file in the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gc.collect()  # which would otherwise free some in the middle
     taken = [os.open(os.devnull, os.O_RDONLY)]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 20, hard))

@@ -5,7 +5,7 @@ import errno
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event as ThreadEvent
@@ -769,7 +769,9 @@ async def test_all_who_are_here_may_wait_for_the_disk_and_of_those_who_left_no_m
         await late.receive(b"found")
 
 
-async def test_a_request_that_waits_too_long_for_the_disk_is_answered_and_the_last() -> None:
+async def test_a_request_that_waits_too_long_for_the_disk_is_answered_and_the_last(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     disk = ThreadEvent()
     with Server(LooksUp(Response(200, b"", b"found")), timeouts=TIMEOUTS) as server:
         server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
@@ -785,6 +787,7 @@ async def test_a_request_that_waits_too_long_for_the_disk_is_answered_and_the_la
         disk.set()
         await other.receive(b"found")
         assert b"found" not in client.sent
+        assert "could not be delivered" not in caplog.text
         server.pass_time(50)  # which is the next request's, of which nothing has come
         assert other.state == State.IDLE
         assert client.transport.aborted
@@ -950,10 +953,11 @@ class Disk(Lookup):
 class LooksUp:
     def __init__(self, found: Answer | Exception) -> None:
         self.found = found
+        self.make: Callable[[Answer | Exception], Disk] = Disk
         self.lookups: list[Disk] = []
 
     def handle(self, request: Request, script_name: str, path_info: str) -> Answer:
-        self.lookups.append(Disk(self.found))
+        self.lookups.append(self.make(self.found))
         return self.lookups[-1]
 
 
@@ -1044,6 +1048,55 @@ async def test_a_crowd_that_asks_for_the_same_costs_one_look() -> None:
         assert [lookup.ran for lookup in handler.lookups].count(True) == 1
         assert not crowd[0].sent
         assert not crowd[1].sent
+
+
+class Known(Same):
+    """Knows how to answer without a look."""
+
+    @property
+    def may_be_late(self) -> bool:
+        return True
+
+    def late(self) -> Response:
+        return Response(200, b"", b"known")
+
+
+async def test_what_is_known_is_given_where_a_disk_is_slow() -> None:
+    may_look = ThreadEvent()
+    handler = LooksUp(Response(200, b"", b"found"))
+    handler.make = lambda found: Known(found, may_look)
+    with Server(handler, timeouts=TIMEOUTS) as server:
+        client, other = server.connect(), server.connect()
+        client.send(GET % b"")
+        other.send(GET % b"")  # while the first one waits for its look
+        assert other.sent.endswith(b"known")
+        server.pass_time(1)
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.endswith(b"known")
+        assert client.state == State.IDLE
+        may_look.set()
+        await client.until_true(lambda: handler.lookups[0].answered)
+        assert await client.receive(b"known")
+        client.send(GET % b"")
+        await client.receive(b"found")
+
+
+async def test_what_is_known_is_given_where_too_many_wait_for_the_disk() -> None:
+    disk = ThreadEvent()
+    handler = LooksUp(Response(200, b"", b"found"))
+    handler.make = lambda found: Known(found, disk)
+    with Server(handler, limits=Limits(queue=1)) as server:
+        for _ in range(3):  # of which one runs
+            server.disk.submit(Errand(server.disk, lambda: assert_set(disk), lambda error: None))
+        await released()
+        client = server.connect()
+        for _ in range(2):
+            client.send(GET % b"")
+            assert client.sent
+            await client.receive(b"known")
+        disk.set()
+        assert not any(lookup.ran for lookup in handler.lookups)
 
 
 async def test_where_that_look_fails_each_has_one_of_its_own() -> None:

@@ -176,10 +176,21 @@ def test_while_one_looks_again_the_others_get_what_is_known(site: Site, target: 
     assert isinstance(look, Lookup)
     for _ in range(3):
         assert site.start(target) is old
+    assert look.may_be_late
+    assert look.late() is old
     look.run()
     look.answer()
     assert content(site.get(target)) == b"new"
     assert site.looks == 1
+
+
+def test_of_what_is_not_known_nothing_can_be_said_without_a_look(site: Site) -> None:
+    search = site.start("/a.html")
+    assert isinstance(search, Lookup)
+    assert not search.may_be_late
+    with pytest.raises(HTTPError) as caught:
+        search.late()
+    assert caught.value.status == 503
 
 
 def test_an_open_file_closes_with_its_last_reader(site: Site) -> None:

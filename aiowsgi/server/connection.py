@@ -7,7 +7,7 @@ http/states.py); the fields below only hold what that needs.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 from typing import cast
@@ -34,6 +34,9 @@ RECEIVED, REQUEST, ANSWERED, EARLY, CONTENT_END, LAST, LOST = Event
 
 # Pipelined requests answered in one go, before other connections have their turn.
 TURN = 16
+
+# Seconds for which a look at the disk is waited for where something is known; looked at once a second.
+LATE = 2.0
 
 _ANY_METHOD = field_lines([("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
 
@@ -129,8 +132,7 @@ class Connection(Closing):
         if self.state == ANSWERING and self._awaits_content():
             self._fail_content(HTTPError(408))
         elif self.state == ANSWERING and self._outbox is None:  # the disk hangs
-            self._shared.pool.refused += 1
-            self._refuse(overloaded())
+            self._look_no_longer()
         elif self.state == HEAD:
             self._refuse(HTTPError(408))
         elif self.state == IDLE:
@@ -277,27 +279,23 @@ class Connection(Closing):
 
     def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
         """Hand the request to a thread; it has been read whole, or is a stream."""
+        if isinstance(answer, Lookup):
+            self._look_up(answer, candidates)
+            return
         shared = self._shared
-        if isinstance(answer, Call):
-            limits = shared.limits
-            outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
-            outbox.may_persist = self._request.keep_alive and not shared.draining
-            if self._content is not None and not self._is_short():
-                outbox.may_persist = False
-            client = self._client or self._know_client()
-            answer.accept(outbox, self._inbox, self._server, client, shared)
-            self._outbox = outbox
-            accepted = shared.pool.submit(answer)
-            if self._eof:
-                self._doubt(outbox)
-        else:
-            self._pending = answer, candidates
-            looked_up, ask_again = partial(self._looked_up, answer), partial(self._ask_again, answer)
-            accepted = shared.look_up(answer, looked_up, ask_again)
-            if self._content is None:  # else the client is waited for, too
-                self.deadline = shared.now + shared.queue_timeout
+        limits = shared.limits
+        outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
+        outbox.may_persist = self._request.keep_alive and not shared.draining
+        if self._content is not None and not self._is_short():
+            outbox.may_persist = False
+        client = self._client or self._know_client()
+        answer.accept(outbox, self._inbox, self._server, client, shared)
+        self._outbox = outbox
+        accepted = shared.pool.submit(answer)
+        if self._eof:
+            self._doubt(outbox)
         if not accepted:
-            self._outbox = self._pending = None
+            self._outbox = None
             self._respond(shared.error_response(overloaded(), self._request))
 
     def _doubt(self, outbox: Outbox) -> None:
@@ -315,38 +313,63 @@ class Connection(Closing):
             self._respond(self._shared.error_response(error, self._request))
         self._go_on()
 
+    def _look_up(self, lookup: Lookup, candidates: Iterator[Candidate]) -> None:
+        """Have a thread look at the disk; or, if too many do, do without."""
+        shared = self._shared
+        self._pending = lookup, candidates
+        if not shared.look_up(lookup, partial(self._looked_up, lookup), partial(self._ask_again, lookup)):
+            if not lookup.may_be_late:
+                shared.pool.refused += 1
+            self._answer_with(self._found(lookup.late), candidates)
+        elif self._content is None:  # else the client is waited for, too
+            patience = shared.queue_timeout
+            self.deadline = shared.now + (min(LATE, patience) if lookup.may_be_late else patience)
+
     def _looked_up(self, lookup: Lookup, failure: BaseException | None) -> None:
         """Answer from what ``lookup`` found."""
-        if failure is not None:
+        if failure is None:
+            found = self._found(lookup.answer)
+        else:
             logger.error("%r failed", lookup, exc_info=failure)
-        router = self._shared.router
-        found: Response | Call | None
-        try:
-            if failure is not None:
-                raise HTTPError(500)
-            found = lookup.answer()
-        except HTTPError as error:
-            found = router.error_response(error)
-        if (
-            self._pending is not None and self._pending[0] is lookup
-        ):  # or others are answered from what was found
-            _, candidates = self._pending
-            self._answer_with(router.first_answer(self._request, candidates, found), candidates)
+            found = self._shared.router.error_response(HTTPError(500))
+        # Where nobody waits for it any more, others are answered from what was found.
+        if self._pending is not None and self._pending[0] is lookup:
+            self._answer_with(found, self._pending[1])
+            self._go_on()
 
     def _ask_again(self, lookup: Lookup) -> None:
         """Answer from what somebody else's look has found of what was to be looked at."""
         if self._pending is not None and self._pending[0] is lookup:
             self._answer_with(*self._shared.router.answer(self._request))
+            self._go_on()
 
-    def _answer_with(self, answer: Response | Call | Lookup, candidates: Iterator[Candidate]) -> None:
-        """Go on behind a look at the disk."""
+    def _look_no_longer(self) -> None:
+        assert self._pending is not None
+        lookup, candidates = self._pending
+        self._pending = None
+        assert isinstance(lookup, Lookup)
+        if lookup.may_be_late:
+            self._answer_with(self._found(lookup.late), candidates)
+            self._go_on()
+        else:
+            self._shared.pool.refused += 1
+            self._refuse(overloaded())
+
+    def _found(self, answer: Callable[[], Response | Call | None]) -> Response | Call | None:
+        try:
+            return answer()
+        except HTTPError as error:
+            return self._shared.router.error_response(error)
+
+    def _answer_with(self, found: Response | Call | Lookup | None, candidates: Iterator[Candidate]) -> None:
+        """Answer with what was ``found``, or ask on."""
         self._pending = None
         self.deadline = NEVER
+        answer = self._shared.router.first_answer(self._request, candidates, found)
         if isinstance(answer, Response):
             self._respond(answer)
         else:
             self._submit(answer, candidates)
-        self._go_on()
 
     def _respond(self, response: Response) -> None:
         """Write a ready answer."""

@@ -117,14 +117,16 @@ class Shared:
         """Have a thread of the disk's run ``lookup``, and ``done`` told as by an ``Errand``; False where too many wait.
 
         That is where many have left whose looks wait still: of those who are here each has one at most. While somebody
-        looks at the same, ``again`` is called instead, behind that: a crowd costs one look.
+        looks at the same, ``again`` is called instead, behind that: a crowd costs one look. But who may be late need
+        not wait for somebody else: False for him, too.
         """
         others = self.looks.get(lookup.subject)
         if others is not None:
+            if lookup.may_be_late:
+                return False
             others.append(again)
             return True
         if self.disk.waiting >= len(self.connections) + self.limits.queue:
-            self.pool.refused += 1
             return False
         if lookup.subject is not None:
             self.looks[lookup.subject] = []

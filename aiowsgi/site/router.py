@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Protocol
 
 from aiowsgi.http.framing import error_response
-from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.messages import HTTPError, Request, Response, overloaded
 from aiowsgi.site.errorpages import ErrorPages
 from aiowsgi.wsgi.application import Call
 
@@ -25,6 +25,11 @@ class Lookup(ABC):
         """What is looked at, where ``answer`` has it answer for all who ask for the same; None where it does not."""
         return None
 
+    @property
+    def may_be_late(self) -> bool:
+        """Whether ``late`` can answer."""
+        return False
+
     @abstractmethod
     def run(self) -> None:
         """Find out; may block. What the file system refuses is a finding, not an exception."""
@@ -32,6 +37,10 @@ class Lookup(ABC):
     @abstractmethod
     def answer(self) -> Response | Call | None:
         """Answer from what was found, without blocking; None declines. May raise HTTPError."""
+
+    def late(self) -> Response | Call | None:
+        """Answer in the same way from what was known before: the disk is too busy to look now."""
+        raise overloaded()
 
 
 Answer = Response | Call | Lookup | None

@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic, time_ns
 
 from aiowsgi.config import Files
-from aiowsgi.http.messages import HTTPError, Request, Response
+from aiowsgi.http.messages import HTTPError, Request, Response, overloaded
 from aiowsgi.site.errorpages import ErrorPage, ErrorPages
 from aiowsgi.site.files import DocumentRoot, Finding, Folder, Refusal, StoredFile
 from aiowsgi.site.headers import FieldRules
@@ -201,6 +201,15 @@ class Search(Lookup):
     @property
     def subject(self) -> Hashable:
         return self._static, self._path_info
+
+    @property
+    def may_be_late(self) -> bool:
+        return self._entry is not None
+
+    def late(self) -> Response | None:
+        if self._entry is None:
+            raise overloaded()
+        return self._static.answer(self._entry, self._request, self._path_info)
 
     def run(self) -> None:
         static, name = self._static, self._path_info.encode("latin-1")
