@@ -322,8 +322,8 @@ def test_a_deleted_script_is_404_until_it_is_back(scripts: Scripts, root: Path) 
 def test_a_broken_edit_fails_until_it_is_mended(scripts: Scripts, root: Path) -> None:
     script = write(root / "hello.py", saying("hello"))
     assert get(scripts, "/hello.py") == b"hello"
-    write(script, "def application(\n")
     for _ in range(2):
+        write(script, "def application(\n")
         with pytest.raises(SyntaxError, match="was never closed"):
             get(scripts, "/hello.py")
     write(script, saying("mended"))
@@ -380,6 +380,36 @@ def test_two_first_requests_load_a_script_once(root: Path, meeting: Any) -> None
         meeting.go.set()
         assert first.result(30) == second.result(30) == [b"slow"]
     assert len(meeting.loads) == 1
+
+
+def test_while_one_tries_a_broken_script_again_the_others_are_told_how_it_failed(
+    root: Path, meeting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import helper_meeting as meeting\nmeeting.loads.append(1)\nif len(meeting.loads) == 2:\n"
+    source += "    meeting.loading.set()\n    meeting.go.wait(30)\nraise ValueError('no database')\n"
+    write(root / "broken.py", source)
+    script = Script(str(root), "broken.py")
+    clock = [0.0]
+    monkeypatch.setattr(scripts_module, "monotonic", lambda: clock[0])
+    with pytest.raises(ValueError, match="no database"):
+        call(script)
+    with ThreadPoolExecutor(1) as threads:
+        again = threads.submit(call, script)  # the first has taken no time
+        assert meeting.loading.wait(30)
+        for clock[0] in (5.0, 1000.0):
+            with pytest.raises(ApplicationError, match=r"a moment ago: ValueError\('no database'\)"):
+                call(script)
+        meeting.go.set()
+        assert isinstance(again.exception(30), ValueError)
+    clock[0] = 1000.9
+    with pytest.raises(ApplicationError):
+        call(script)
+    clock[0] = 1001.0
+    with pytest.raises(ValueError, match="no database"):
+        call(script)
+    write(root / "broken.py", saying("mended"))
+    assert call(script) == [b"mended"]
+    assert len(meeting.loads) == 3
 
 
 def test_calls_of_one_script_run_side_by_side(root: Path, meeting: Any) -> None:

@@ -7,7 +7,10 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterable
+from math import inf
+from time import monotonic
 from types import ModuleType
+from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from aiowsgi.http.messages import HTTPError, Request
@@ -27,7 +30,18 @@ _NOT_IN_A_NAME = re.compile(r"\W")
 # Scripts kept ready. Only files that exist get a place, but links can give one file many paths.
 _MOST_SCRIPTS = 1000
 
+# Seconds for which a script that could not be loaded is not tried again, at most: as long as that has taken.
+_PAUSE = 1.0
+
 Signature = tuple[int, int, int]  # of a file's state: time of its change in nanoseconds, size in bytes, inode
+
+
+class _Failure(NamedTuple):
+    """Why a file could not be loaded, in words: the error itself would keep its request alive."""
+
+    signature: Signature
+    until: float  # which it counts, in seconds of the clock
+    reason: str
 
 
 class Scripts:
@@ -102,7 +116,8 @@ class _FirstSight(Lookup):
 class Script:
     """One script as a WSGI application that follows its file: a changed file is loaded afresh.
 
-    Only its loading is serialised; calls run side by side.
+    Only its loading is serialised; calls run side by side. One that fails slowly does not hold a thread for each
+    request: for a moment, and while somebody tries again, the others are told how it ended the last time.
     """
 
     def __init__(self, root: str, relative: str) -> None:
@@ -114,13 +129,14 @@ class Script:
         self.module_name = f"aiowsgi_script_{stem}_{zlib.crc32(os.fsencode(self._path)):08x}"
         self._loading = one_at_a_time()
         self._loaded: tuple[Signature, WSGIApplication] | None = None
+        self._failure: _Failure | None = None
         self._reported = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Run the file as it is now (PEP 3333).
 
-        Raises HTTPError(404) if it is gone, ApplicationError if it has no ``application``, and whatever the
-        file itself raises.
+        Raises HTTPError(404) if it is gone, ApplicationError if it has no ``application`` or could not be loaded a
+        moment ago, and whatever the file itself raises.
         """
         return put_right(self._application(), environ, start_response, self._report)
 
@@ -134,19 +150,41 @@ class Script:
             return False
 
     def _application(self) -> WSGIApplication:
-        loaded = self._loaded
-        if loaded is not None and loaded[0] == self._signature():
+        application = self._ready(self._signature())
+        return self._load_alone() if application is None else application
+
+    def _ready(self, signature: Signature) -> WSGIApplication | None:
+        """Return what was loaded of a file with that signature; raises ApplicationError if that failed just now."""
+        loaded, failure = self._loaded, self._failure
+        if loaded is not None and loaded[0] == signature:
             return loaded[1]
+        if failure is not None and failure.signature == signature and monotonic() < failure.until:
+            raise ApplicationError(f"{self._path} could not be loaded a moment ago: {failure.reason}")
+        return None
+
+    def _load_alone(self) -> WSGIApplication:
         with self._loading:
             # Taken before the file is read: a change in between is seen at the next request.
             signature = self._signature()
-            loaded = self._loaded
-            if loaded is None or loaded[0] != signature:  # nobody has loaded it while this thread waited
+            application = self._ready(signature)  # somebody else may have tried while this thread waited
+            if application is None:
                 if not self.exists():
                     raise HTTPError(404)
-                self._loaded = loaded = (signature, self._load())
+                application = self._try_to_load(signature)
+                self._loaded, self._failure = (signature, application), None
                 self._reported = False
-            return loaded[1]
+            return application
+
+    def _try_to_load(self, signature: Signature) -> WSGIApplication:
+        failure, began = self._failure, monotonic()
+        if failure is not None and failure.signature == signature:
+            self._failure = failure._replace(until=inf)  # nobody waits for this
+        try:
+            return self._load()
+        except BaseException as error:
+            now = monotonic()
+            self._failure = _Failure(signature, now + min(now - began, _PAUSE), repr(error))
+            raise
 
     def _signature(self) -> Signature:
         try:
