@@ -26,6 +26,7 @@ from tests.wire_client import WAIT, Applied, Gate, MemoryTransport, Server, answ
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+EXPECTING = POST[:-2] % (b"", 4) + b"Expect: 100-continue\r\n\r\n"
 TIMEOUTS = Timeouts(keep_alive=75, head=20, transfer=60, linger=5)
 
 
@@ -975,6 +976,71 @@ async def test_a_lookup_that_declines_leaves_it_to_the_next_handler() -> None:
         client = server.connect()
         client.send(POST % (b"next", 4) + b"body")
         await client.receive(b"POST /next body.")
+
+
+def looks_when_it_may(found: Answer) -> tuple[LooksUp, ThreadEvent]:
+    handler, may_look = LooksUp(found), ThreadEvent()
+    handler.make = lambda found: Same(found, may_look)
+    return handler, may_look
+
+
+async def test_content_of_a_request_that_nobody_takes_is_not_received() -> None:
+    handler, may_look = looks_when_it_may(None)
+    with Server(handler) as server:
+        waiting, sending = server.connect(), server.connect()
+        waiting.send(EXPECTING)
+        sending.send(POST % (b"", 10_000_000) + b"x" * 100_000)
+        assert not sending.transport.reading  # nobody knows yet what becomes of it
+        assert waiting.sent == b""
+        may_look.set()
+        for client in (waiting, sending):
+            answer = await client.closed()
+            assert answer.startswith(b"HTTP/1.1 404 ")
+            assert b"\r\nConnection: close\r\n" in answer
+            assert client.state == State.CLOSING
+        await sending.until_reading()  # and throws away
+
+
+async def test_content_is_received_once_it_is_known_who_takes_it() -> None:
+    handler, may_look = looks_when_it_may(None)
+    with Server(handler, Applied(echo)) as server:
+        waiting, sending = server.connect(), server.connect()
+        waiting.send(EXPECTING)
+        sending.send(POST % (b"", 200_000) + b"x" * 100_000)
+        may_look.set()
+        await waiting.receive(b"100 Continue\r\n\r\n")
+        waiting.send(b"body")
+        await waiting.receive(b"POST / body.")
+        await sending.until_reading()
+        sending.send(b"y" * 100_000 + GET % b"next")
+        assert b"POST / " + b"x" * 100_000 + b"y" * 100_000 + b"." in await sending.receive(b"GET /next .")
+
+
+async def test_a_client_that_sends_no_more_while_somebody_looks_is_answered_if_it_has_sent_all() -> None:
+    handler, may_look = looks_when_it_may(None)
+    with Server(handler, Applied(echo)) as server:
+        whole, broken = server.connect(), server.connect()
+        whole.send(POST % (b"", 4) + b"body")
+        broken.send(POST % (b"", 4) + b"bo")
+        whole.send_eof()
+        broken.send_eof()
+        may_look.set()
+        await whole.receive(b"POST / body.")
+        await broken.until(lambda: broken.lost)
+        assert broken.sent == b""
+        await whole.until(lambda: whole.lost)
+
+
+async def test_content_that_waits_for_a_hanging_disk_is_refused() -> None:
+    handler, may_look = looks_when_it_may(None)
+    with Server(handler, timeouts=TIMEOUTS) as server:
+        client = server.connect()
+        client.send(POST % (b"", 4) + b"bo")
+        server.pass_time(29)
+        assert client.sent == b""
+        server.pass_time(1)
+        assert client.sent.startswith(b"HTTP/1.1 503 ")
+        may_look.set()
 
 
 async def test_a_lookup_may_refuse_or_fail(caplog: pytest.LogCaptureFixture) -> None:

@@ -45,6 +45,7 @@ class Connection(Closing):
     """The only place where a request and its answer meet the event loop."""
 
     __slots__ = (
+        "_call",
         "_parser",
         "_pending",
         "_scanned",
@@ -60,8 +61,10 @@ class Connection(Closing):
         self._parser = shared.parser
         self._server = server
         self._scanned = 0  # how many bytes of the buffer were looked at in vain
-        # What waits for the content's end, or for a look at the disk.
-        self._pending: tuple[Call | Lookup, Iterator[Candidate]] | None = None
+        self._pending: tuple[Lookup, Iterator[Candidate]] | None = (
+            None  # a look at the disk that is waited for
+        )
+        self._call: Call | None = None  # waits for the content's end
 
     def __repr__(self) -> str:
         return f"<Connection {self.state.name} {self._request!r}>"
@@ -122,7 +125,7 @@ class Connection(Closing):
         self._end_stream()
         shared.forget(self)
         self._request, self._buffer = UNREAD, b""
-        self._content = self._inbox = self._pending = None
+        self._content = self._inbox = self._pending = self._call = None
 
     # What the worker tells.
 
@@ -206,7 +209,7 @@ class Connection(Closing):
         """Close if what has come was all there will be, and it has been answered."""
         if (self.state == IDLE and not self._buffer) or self.state == HEAD:
             self._close()
-        elif self._receives():
+        elif self._receives() and not self._buffer:
             self._lose_content()
             self._transport.close()  # its end will never come
 
@@ -229,38 +232,47 @@ class Connection(Closing):
             if redirect is not None:
                 self._respond(redirect)
                 return
-        answer, candidates = shared.router.answer(request)
+        self._proceed(*shared.router.answer(request))
+
+    def _proceed(self, answer: Response | Call | Lookup, candidates: Iterator[Candidate]) -> None:
+        """Answer, or have whatever comes before that begin: a look, and then the content, which a Call is to read."""
         if isinstance(answer, Response):
             self._respond(answer)
-        elif content is None:
-            self._submit(answer, candidates)
+        elif not isinstance(answer, Call):
+            self._look_up(answer, candidates)
+        elif self._content is None:
+            self._submit(answer)
         else:
-            self._begin_content(answer, candidates)
+            self._begin_content(answer)
 
-    def _begin_content(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
+    def _begin_content(self, call: Call) -> None:
         """Have the content received before the request is submitted, or while it is answered."""
         shared = self._shared
         if shared.streams:
             self._inbox = StreamedInbox(shared.pool, self, shared.limits.content_memory)
-            self._submit(answer, candidates)
+            self._submit(call)
             if self.state != ANSWERING:
                 return  # it was refused
         else:
-            self._pending = answer, candidates
+            self._call = call
             self._inbox = Inbox()
             self._await()
         data, self._buffer = self._buffer, b""
         if data:
             self._receive_content(data)
-        elif self._request.expect_continue and not shared.streams:
+        elif self._request.expect_continue and not (shared.streams or self._transport.is_closing()):
             self._transport.write(CONTINUE)
+
+    def _receives(self) -> bool:
+        # While nobody knows who will answer, content waits in the buffer.
+        return self._pending is None and super()._receives()
 
     def _take_up(self) -> None:
         if self._buffer and self._receives():
             data, self._buffer = self._buffer, b""
             self._receive_content(data)
             self._read_again()
-            if self._eof and not self._buffer:
+            if self._eof:
                 self._read_no_more()
             self._go_on()
 
@@ -273,15 +285,12 @@ class Connection(Closing):
         super()._refuse(error)
 
     def _received(self) -> None:
-        assert self._pending is not None
-        pending, self._pending = self._pending, None
-        self._submit(*pending)
+        assert self._call is not None
+        call, self._call = self._call, None
+        self._submit(call)
 
-    def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
+    def _submit(self, call: Call) -> None:
         """Hand the request to a thread; it has been read whole, or is a stream."""
-        if isinstance(answer, Lookup):
-            self._look_up(answer, candidates)
-            return
         shared = self._shared
         limits = shared.limits
         outbox = Outbox(shared.pool, self, limits.response_memory, limits.response_file)
@@ -289,9 +298,9 @@ class Connection(Closing):
         if self._content is not None and not self._is_short():
             outbox.may_persist = False
         client = self._client or self._know_client()
-        answer.accept(outbox, self._inbox, self._server, client, shared)
+        call.accept(outbox, self._inbox, self._server, client, shared)
         self._outbox = outbox
-        accepted = shared.pool.submit(answer)
+        accepted = shared.pool.submit(call)
         if self._eof:
             self._doubt(outbox)
         if not accepted:
@@ -317,40 +326,37 @@ class Connection(Closing):
         """Have a thread look at the disk; or, if too many do, do without."""
         shared = self._shared
         self._pending = lookup, candidates
-        if not shared.look_up(lookup, partial(self._looked_up, lookup), partial(self._ask_again, lookup)):
-            if not lookup.may_be_late:
-                shared.pool.refused += 1
-            self._answer_with(self._found(lookup.late), candidates)
-        elif self._content is None:  # else the client is waited for, too
+        if shared.look_up(lookup, partial(self._looked_up, lookup), partial(self._ask_again, lookup)):
             patience = shared.queue_timeout
             self.deadline = shared.now + (min(LATE, patience) if lookup.may_be_late else patience)
+            return
+        self._pending = None
+        if not lookup.may_be_late:
+            shared.pool.refused += 1
+        self._proceed(*self._without_look(lookup, candidates))
 
     def _looked_up(self, lookup: Lookup, failure: BaseException | None) -> None:
-        """Answer from what ``lookup`` found."""
+        """Answer from what ``lookup`` found; where nobody waits for it any more, others will be."""
         if failure is None:
             found = self._found(lookup.answer)
         else:
             logger.error("%r failed", lookup, exc_info=failure)
             found = self._shared.router.error_response(HTTPError(500))
-        # Where nobody waits for it any more, others are answered from what was found.
         if self._pending is not None and self._pending[0] is lookup:
-            self._answer_with(found, self._pending[1])
-            self._go_on()
+            candidates = self._pending[1]
+            self._proceed_late(self._shared.router.first_answer(self._request, candidates, found), candidates)
 
     def _ask_again(self, lookup: Lookup) -> None:
         """Answer from what somebody else's look has found of what was to be looked at."""
         if self._pending is not None and self._pending[0] is lookup:
-            self._answer_with(*self._shared.router.answer(self._request))
-            self._go_on()
+            self._proceed_late(*self._shared.router.answer(self._request))
 
     def _look_no_longer(self) -> None:
         assert self._pending is not None
         lookup, candidates = self._pending
         self._pending = None
-        assert isinstance(lookup, Lookup)
         if lookup.may_be_late:
-            self._answer_with(self._found(lookup.late), candidates)
-            self._go_on()
+            self._proceed_late(*self._without_look(lookup, candidates))
         else:
             self._shared.pool.refused += 1
             self._refuse(overloaded())
@@ -361,15 +367,21 @@ class Connection(Closing):
         except HTTPError as error:
             return self._shared.router.error_response(error)
 
-    def _answer_with(self, found: Response | Call | Lookup | None, candidates: Iterator[Candidate]) -> None:
-        """Answer with what was ``found``, or ask on."""
+    def _without_look(
+        self, lookup: Lookup, candidates: Iterator[Candidate]
+    ) -> tuple[Response | Call | Lookup, Iterator[Candidate]]:
+        found = self._found(lookup.late)
+        return self._shared.router.first_answer(self._request, candidates, found), candidates
+
+    def _proceed_late(self, answer: Response | Call | Lookup, candidates: Iterator[Candidate]) -> None:
+        """Proceed behind a look, and with what has come meanwhile."""
         self._pending = None
         self.deadline = NEVER
-        answer = self._shared.router.first_answer(self._request, candidates, found)
-        if isinstance(answer, Response):
-            self._respond(answer)
-        else:
-            self._submit(answer, candidates)
+        self._proceed(answer, candidates)
+        self._read_again()
+        if self._eof:
+            self._read_no_more()
+        self._go_on()
 
     def _respond(self, response: Response) -> None:
         """Write a ready answer."""

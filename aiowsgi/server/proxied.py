@@ -1,7 +1,6 @@
 """A connection that may be a trusted proxy's, which sends the requests of many clients over it."""
 
 import asyncio
-from collections.abc import Iterator
 
 from aiowsgi.http.forwarded import Origin, Proxies
 from aiowsgi.http.messages import HTTPError, Request
@@ -9,7 +8,6 @@ from aiowsgi.http.parser import ContentReader, Parser
 from aiowsgi.http.states import State
 from aiowsgi.server.counted import CountedConnection
 from aiowsgi.server.shared import Client, Shared
-from aiowsgi.site.router import Candidate, Lookup
 from aiowsgi.wsgi.application import Call
 from aiowsgi.wsgi.environ import Environ
 
@@ -55,10 +53,10 @@ class ProxiedConnection(CountedConnection):
         self._server = self._own | origin.environ if origin.environ else self._own
         self._prefix = origin.prefix
 
-    def _submit(self, answer: Call | Lookup, candidates: Iterator[Candidate]) -> None:
-        if self._prefix and isinstance(answer, Call):
-            answer.put_below(self._prefix)
-        super()._submit(answer, candidates)
+    def _submit(self, call: Call) -> None:
+        if self._prefix:
+            call.put_below(self._prefix)
+        super()._submit(call)
 
     def _refuse(self, error: HTTPError) -> None:
         if self.state <= State.HEAD:
