@@ -4,10 +4,11 @@ import errno
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
@@ -87,6 +88,30 @@ async def test_content_that_no_descriptor_is_left_for_is_503(caplog: pytest.LogC
         assert (await other.receive(b"x.")).startswith(b"HTTP/1.1 200 ")
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("POST /up: [Errno 24] Too many open files")
+
+
+async def test_an_answer_that_no_descriptor_is_left_for_is_cut_and_holds_no_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pieces = (b"x" * 1000 for _ in range(1000))
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return pieces if environ["PATH_INFO"] == "/long" else [b"short."]
+
+    with Server(Applied(application), threads=1, limits=Limits(response_memory=2000)) as server:
+        slow, other = server.connect(), server.connect()
+        slow.transport.blocked = True
+        with no_descriptor_left():
+            slow.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            other.send(b"GET /short HTTP/1.1\r\nHost: a\r\n\r\n")
+            await other.receive(b"short.")
+        slow.transport.blocked = False
+        slow.transport.take(len(slow.transport.held))
+        await slow.until(lambda: slow.lost)
+        assert not slow.sent.endswith(b"\r\n0\r\n\r\n")
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("GET /long: [Errno 24] Too many open files")
 
 
 # Real processes.

@@ -6,7 +6,7 @@ from collections import deque
 from threading import Lock
 
 from aiowsgi.http.messages import Content, FileRange
-from aiowsgi.wsgi.spool import Spool
+from aiowsgi.wsgi.spool import NO_DESCRIPTOR, Spool, refusal
 
 logger = logging.getLogger("aiowsgi.bridge")
 
@@ -42,7 +42,11 @@ class Backlog:
         return self._made == self._taken
 
     def add(self, pieces: deque[Content], data: bytes) -> bool:
-        """Have ``data`` wait behind ``pieces``; False where the file has no room for it, or the disk has none."""
+        """Have ``data`` wait behind ``pieces``; False where the file has no room for it, or the disk has none.
+
+        Raises HTTPError where no descriptor is left for the file: many clients are behind then, and each would keep
+        its thread.
+        """
         if self.is_taken:
             # The file is not used again: sendfile(2) lends its own pages to the socket, so what the client has not
             # received yet would change.
@@ -54,6 +58,8 @@ class Backlog:
                 self._file = Spool()
             self._file.write_at(self._offset, data)
         except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise refusal(error) from error
             logger.error("the rest of an answer waits in its thread for its client: %s", error)
             self._limit = 0  # and this is told once
             return False

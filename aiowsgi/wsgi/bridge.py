@@ -85,7 +85,8 @@ class Inbox:
 #   the loop clears ``_told`` first and looks at the pieces then (as Pool does for its wake-up).
 # - At most ``memory`` bytes and one piece, or one slice of it, wait in memory, and ``file`` bytes on disk; past that
 #   the thread waits, and goes on when the client has taken enough, or has left. It waits for PATIENCE before it turns
-#   to the disk. Where that has no room a piece waits in memory whole, for the thread would only keep it there.
+#   to the disk. Where that has no room a piece waits in memory whole, for the thread would only keep it there. Where
+#   no descriptor is left nothing waits, and the answer is cut.
 # - After ``abandon`` no thread waits, and the next ``send`` raises ClientDisconnected.
 #
 # Each side uses single operations of the deque, and a room to wait in works as the wake-up does: the thread shows
@@ -153,7 +154,8 @@ class Outbox(Delivery):
     def send(self, data: bytes) -> None:
         """Put ``data`` on its way; waits while the client is too far behind.
 
-        Raises ClientDisconnected when there is no client any more.
+        Raises ClientDisconnected when there is no client any more, and HTTPError when it is too far behind and no
+        descriptor is left for the file.
         """
         if self.gone:
             raise ClientDisconnected("the client has left")

@@ -11,6 +11,8 @@ from aiowsgi.wsgi.descriptor import Descriptor
 # Bytes of a file from which on a thread has to close it: to give back 128 MiB takes ext4 8 ms, and 4 MiB 0.2.
 LARGE = 4 * 1024 * 1024
 
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # is left, in this process or at all
+
 # Guarantee: each is closed once, since it is taken out by a single operation of the deque.
 _left_behind: deque[int] = deque()
 
@@ -80,6 +82,6 @@ def close_left_behind() -> None:
 
 def refusal(error: OSError) -> HTTPError:
     """Return the answer to a request whose content has no place: 503 where one may soon be found, else 507."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
+    if error.errno in NO_DESCRIPTOR:
         return HTTPError(503, fields=[("Retry-After", "1")])
     return HTTPError(507, "The server has no room for this content.")
