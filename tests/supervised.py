@@ -179,6 +179,18 @@ def take_over(report: Report, life: int | None) -> None:
     assert os.read(life, 1) == b""
 
 
+def babble(report: Report, life: int | None) -> None:
+    """Serve, and report without an end where there is a token."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    report.ready()
+    say(f"serving {os.getpid()}")
+    if not take_token():
+        signal.sigwait([signal.SIGTERM])
+        return
+    while True:
+        os.write(report.descriptor, b"\1" + b"x" * 65535)
+
+
 def break_later(report: Report, life: int | None) -> None:
     """Serve, and end by an exception when asked to stop."""
     drain(report, life)
@@ -215,6 +227,7 @@ WORKS: dict[str, Work] = {
     "load_slowly": load_slowly,
     "load_through_sigterm": load_through_sigterm,
     "take_over": take_over,
+    "babble": babble,
     "break_later": break_later,
     "help": help,
     "help_badly": help_badly,

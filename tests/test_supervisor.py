@@ -112,6 +112,16 @@ def test_shows_all_of_what_a_worker_tells_and_nothing_more(supervise: Start) -> 
     assert program.status() == 2
 
 
+def test_a_worker_that_reports_without_an_end_is_ended_and_replaced(supervise: Start) -> None:
+    program = supervise("babble", "1")
+    first = pid_in(program.out.until("serving"))
+    program.err.until(rf"ERROR worker {first} was ended by signal 9 \(Killed\); the next one starts in")
+    assert program.err.until("").startswith("it has reported without an end, and was killed: ")
+    assert pid_in(program.out.until("serving")) != first
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
+
+
 def test_a_worker_that_dies_silently_at_the_first_start_is_a_failure(supervise: Start) -> None:
     program = supervise("crash", "1")
     line = program.err.until("ended")

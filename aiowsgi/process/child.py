@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,12 +23,17 @@ START_FAILED = 2  # exit status
 
 _OF_TERMINALS = (signal.SIGINT, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGINT,)
 
+_PIECE = 65536  # bytes of a report that are read at once
+_MOST_HEARD = 1 << 20  # bytes of what a worker reports; the longest traceback is a tenth of it
+_BEGINNING = 1024  # bytes that are shown of what is more
+
 LAST_WORDS = 1.0  # seconds for somebody to read what a worker has in its buffers at its end
 
 # What a worker reports: that it serves, once; that it should be replaced, with the reason in the rest of the line;
 # and the text of a failure, which is all that begins with neither, and the last that it reports.
 READY = b"\0"
 REPLACE = b"\1"
+_WISHES = re.compile(REPLACE.join([rb"(?:", rb"([^\n]*)\n)+"]))  # the last one counts
 
 
 class Report:
@@ -108,6 +114,7 @@ class Child:
         self.stopping = False
         self.wish = ""  # why it has asked to be replaced, if it has
         self._heard = b""
+        self._endless = False  # it has reported more than anybody listens to
 
     def __str__(self) -> str:
         return f"{'preloader' if self.leads else 'worker'} {self.pid}"
@@ -128,20 +135,38 @@ class Child:
         return self._heard.decode(errors="backslashreplace")
 
     def hear(self) -> bool:
-        """Take what it has reported so far; return whether it may report more."""
+        """Take a piece of what it has reported so far; return whether it may report more.
+
+        It is killed where that has no end. A piece a call: there is always more of what has none.
+        """
         try:
-            while data := os.read(self.pipe, 65536):
-                self._heard += data
-            more = False
+            data = os.read(self.pipe, _PIECE)
         except BlockingIOError:
-            more = True
+            return True
+        self._take(data)
+        if len(self._heard) > _MOST_HEARD:
+            self.kill()
+            self._endless = True
+            self._heard = b"it has reported without an end, and was killed: " + self._heard[:_BEGINNING]
+            return False
+        return bool(data)
+
+    def hear_rest(self) -> None:
+        """Take what it has left at its end, as far as that has one: others may hold the pipe, too."""
+        with contextlib.suppress(BlockingIOError):
+            while not self._endless and (data := os.read(self.pipe, _PIECE)):
+                self._heard += data
+                self._endless = len(self._heard) > _MOST_HEARD
+        self._take(b"")
+
+    def _take(self, data: bytes) -> None:
+        self._heard += data
         if not self.ready and self._heard.startswith(READY):
             self.ready_at = time.monotonic()
             self._heard = self._heard.removeprefix(READY)
-        while self._heard.startswith(REPLACE) and b"\n" in self._heard:
-            reason, _, self._heard = self._heard.removeprefix(REPLACE).partition(b"\n")
-            self.wish = reason.decode(errors="backslashreplace")
-        return more
+        if wishes := _WISHES.match(self._heard):
+            self.wish = wishes[1].decode(errors="backslashreplace")
+            self._heard = self._heard[wishes.end() :]
 
     def stop(self, seconds: float) -> None:
         """Ask it to finish what it does, and have it killed if it has not after so many ``seconds``."""

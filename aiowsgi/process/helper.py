@@ -23,7 +23,7 @@ class Helper:
         """See whether it has ended."""
         child = self._child
         if child is not None and os.waitpid(child.pid, os.WNOHANG)[0]:
-            child.hear()
+            child.hear_rest()
             logger.error(
                 "changes of files are not noticed any more: %s", child.words.strip() or "who watched is gone"
             )

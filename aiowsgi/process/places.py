@@ -243,7 +243,7 @@ class Places:
             if pid == 0:
                 continue
             place = self.children.pop(child)
-            child.hear()
+            child.hear_rest()
             for end in (child.pipe, child.line):
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(end)

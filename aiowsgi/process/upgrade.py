@@ -115,7 +115,8 @@ class Upgrade:
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if pid == 0:
             return
-        self._hear()
+        child.hear_rest()
+        self._heed(child)
         if self.child is child:  # else it has died when all was done
             self.close()
             line = f"process {pid} {ending(status)}{'' if self._stopping else '; this one serves on'}"
@@ -130,11 +131,13 @@ class Upgrade:
             self.child = None
 
     def _hear(self) -> None:
-        child = self.child
-        if child is None:
-            return
-        if not child.hear():
-            self._unregister()
+        if self.child is not None:
+            if not self.child.hear():
+                self._unregister()
+            self._heed(self.child)
+
+    def _heed(self, child: Child) -> None:
+        """Give way to it if it says that it is ready."""
         if child.ready and not self._stopping:
             self._ready(child.pid)
             self._successor = child.pid
