@@ -19,6 +19,9 @@ from aiowsgi.process.serving import run
 sys.path.insert(0, ".")
 if "import limits" in sys.argv:
     import limits
+if "blocked" in sys.argv:
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD])
 if "no fork" in sys.argv:
     del os.fork
 sys.exit(run(Config(app=sys.argv[1], bind=(sys.argv[2],), workers=int(sys.argv[3]))))
@@ -60,6 +63,15 @@ def run(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     (tmp_path / "greeting.py").write_text(GREETING)
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
     return lambda *arguments: start("-c", RUN, *arguments)
+
+
+def test_signals_that_were_blocked_at_the_start_are_heard(run: Start) -> None:
+    program = run("greeting", "127.0.0.1:0", "1", "blocked")
+    program.err.until("greeting$")
+    program.send(signal.SIGHUP)
+    program.err.until("reloaded$")
+    program.send(signal.SIGTERM)
+    assert program.status() == 0
 
 
 def test_run_tells_where_it_listens_and_serves(run: Start) -> None:

@@ -44,17 +44,22 @@ class Loop:
     def hearing(self, early: Callable[[], bytes]) -> Iterator[None]:
         """Hear the signals inside the block; ``early`` returns the numbers of those that have come before."""
         before = {}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         # Before the handlers and behind them, or what comes in between would be nobody's.
         wakeup = signal.set_wakeup_fd(self._queue_end)
         try:
             for number in self.signals:
                 before[number] = signal.signal(number, lambda *_: None)
+            signal.pthread_sigmask(
+                signal.SIG_UNBLOCK, self.signals
+            )  # the mask is inherited, whoever has made it
             os.write(self._queue_end, early())
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
             signal.set_wakeup_fd(wakeup)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def turn(self, parts: Iterable[Part], latest: float) -> None:
         """Wait for something to happen or to be due, until the time ``latest`` at most, and have it seen to."""
