@@ -122,13 +122,14 @@ def test_workers_are_added_and_taken_away_but_for_the_last(project: Path) -> Non
         assert "expected +N or -N, got '3'" in told.line
 
 
-def test_the_number_of_workers_stays_while_the_server_is_upgraded(project: Path) -> None:
+def test_nothing_is_done_to_the_workers_while_the_server_is_upgraded(project: Path) -> None:
     with OperatedServer("app", cwd=project) as server:
         (project / "app.py").write_text(LOADING)
         os.kill(server.pid, signal.SIGUSR2)
         server.until("^loading$")
-        told = server.told("workers", "+1")
-        assert (told.status, told.line) == (1, "aiowsgi: an upgrade is going on")
+        for command in (["workers", "+1"], ["reload"]):
+            told = server.told(*command)
+            assert (told.status, told.line) == (1, "aiowsgi: an upgrade is going on")
         release(project)
         server.follow()
 

@@ -151,9 +151,7 @@ class Supervisor:
             self._service.reloaded(outcome)
             done(outcome)
 
-        if self._phases.current is not Phase.SERVING:
-            done("the server is about to stop")
-        elif refusal := self._service.reload():
+        if refusal := self._refusal() or self._service.reload():
             logger.error("no reload: %s", refusal)
             done(refusal)
         else:
