@@ -12,20 +12,20 @@ from tests.test_reload import until_true
 from tests.thread_server import Peer, get
 
 # /slow waits for the pipe, in the line that says so: whoever has read it may look at the stack; /hang holds the
-# interpreter for ever, so that not even the event loop goes on.
+# interpreter for ever, so that not even the event loop goes on. A line is one write, or a log's may come in between.
 APPLICATION = """\
 import os, re
 
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
-        print("entered", flush=True) or open("pipe").read()
+        print("entered\\n", end="", flush=True) or open("pipe").read()
     if environ["PATH_INFO"] == "/hang":
-        print("entered", flush=True)
+        print("entered\\n", end="", flush=True)
         re.match("(a+)+$", "a" * 64 + "b")
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % os.getpid()]
 """
-LOADING = "print('loading', flush=True) or open('pipe').read()\n" + APPLICATION
+LOADING = "print('loading\\n', end='', flush=True) or open('pipe').read()\n" + APPLICATION
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_stacks_tell_what_each_thread_does_and_for_whom(project: Path) -> None:
         assert peer.answer().status == 200
     assert re.search(r"^  aiowsgi-call-\d: GET /slow\?really=1, \d+\.\d s ago$", shown, re.MULTILINE)
     assert re.search(
-        r'^    File ".*app\.py", line 5, in application\n      print\("entered"', shown, re.MULTILINE
+        r'^    File ".*app\.py", line 5, in application\n      print\("entered', shown, re.MULTILINE
     )
     assert re.search(r"^  idle: MainThread, ", shown, re.MULTILINE)
 
