@@ -27,6 +27,7 @@ FOUND = {
         "connection",
         b"\x02\x04T / HTTP/1.1\r\nHost:a\r\n\r\nP /file HTTP/1.1\r\nHost:a\r\nContent-Length:9\r\n\r\ns",
     ),
+    "a refused HEAD has no content": ("connection", b"\2\0HEAD x HTTP/1.1\r\n"),
 }
 
 

@@ -288,7 +288,11 @@ class _Peer:
         for request in requests:
             its = next(handled, None) if request.target != "*" else None
             method = request.method if its is not None else "GET"
-            answer, data = self._read_answer(data, method, "HTTP_EXPECT" in request.fields)
+            expects = "HTTP_EXPECT" in request.fields
+            if its is not None or request.target == "*":
+                answer, data = self._read_answer(data, method, expects)
+            else:
+                answer, data = self._read_refusal(data, expects)
             if answer is None:
                 break
             answers.append(answer)
@@ -303,7 +307,7 @@ class _Peer:
                 break
         if data:
             # What no whole head came of is refused, too.
-            answer, data = self._read_answer(data, "GET", False)
+            answer, data = self._read_refusal(data, False)
             if answer is not None:
                 self._check_refusal(answer)
         assert data == b""
@@ -317,6 +321,13 @@ class _Peer:
             assert answer.status in STATUSES
             assert read(Parser(self._limits, fast=False), [self._stream]).refused in STATUSES
         assert answer.ended or self._left
+
+    def _read_refusal(self, data: bytes, expects: bool) -> tuple[Answer | None, bytes]:
+        """Read an answer that has no content where its request line says HEAD, whatever else is wrong with it."""
+        answer, rest = self._read_answer(data, "GET", expects)
+        if answer is not None and not answer.ended and b"HEAD " in self._stream:
+            return self._read_answer(data, "HEAD", expects)
+        return answer, rest
 
     def _read_answer(self, data: bytes, method: str, expects: bool) -> tuple[Answer | None, bytes]:
         answer, rest = _read_answer(data, method, expects)
