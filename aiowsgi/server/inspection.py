@@ -6,14 +6,14 @@ from functools import partial
 from aiowsgi.server.answering import Answer, Reply
 from aiowsgi.server.shared import Errand, Shared
 from aiowsgi.wsgi.callpool import CallPool
-from aiowsgi.wsgi.pool import Pool
+from aiowsgi.wsgi.pool import Pool, attempt
 from aiowsgi.wsgi.serial import OneThread
 from aiowsgi.wsgi.stacks import stacks
 
 # Frames of a stack that are told, from its innermost one: a recursion may have a thousand.
 MOST_FRAMES = 100
 
-_BELOW = [CallPool._work.__code__, Pool._work.__code__, OneThread._work.__code__]
+_BELOW = [attempt.__code__, CallPool._work.__code__, Pool._work.__code__, OneThread._work.__code__]
 
 
 def answers(shared: Shared) -> Mapping[str, Answer]:

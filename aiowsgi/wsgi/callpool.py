@@ -14,7 +14,7 @@ from traceback import StackSummary
 from aiowsgi.config import Limits, Timeouts
 from aiowsgi.http.messages import HTTPError, overloaded
 from aiowsgi.wsgi import forks
-from aiowsgi.wsgi.pool import Delivery, Job, WayBack, tell_failure
+from aiowsgi.wsgi.pool import Delivery, Job, WayBack, attempt
 from aiowsgi.wsgi.stacks import stack_of, stack_text
 
 logger = logging.getLogger("aiowsgi.pool")
@@ -338,14 +338,7 @@ class CallPool(WayBack):
                 self.hand_over(_GivenUp(self, call, overloaded()))
             else:
                 post.call = call
-                try:
-                    call.run()
-                except BaseException as error:  # noqa: BLE001 - the edge of the thread
-                    if forks.depth != process:
-                        forks.end(error)
-                    tell_failure(call, error)
-                if forks.depth != process:
-                    forks.end()
+                attempt(call, process)
                 post.call = None
                 if post.left is not None:
                     logger.warning("%s has come back; nobody waits for it any more", call)
@@ -376,7 +369,7 @@ class CallPool(WayBack):
             self._telling.append(thread)
 
     def _stack(self, post: _Post) -> StackSummary:
-        return stack_of(post.thread, self._work.__code__)
+        return stack_of(post.thread, attempt.__code__)
 
     def _fill(self) -> bool:
         """Have as many threads at work as there should be; False where that would be too many with those that hang."""

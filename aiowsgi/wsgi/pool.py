@@ -80,12 +80,22 @@ class WayBack:
                 logger.exception("%r could not be delivered", delivery)
 
 
-def tell_failure(job: Job, error: BaseException) -> None:
-    """Tell ``job`` what its ``run`` raised; what that raises again goes no further."""
+def attempt(job: Job, process: int) -> None:
+    """Run ``job``, and tell it what that has raised; what it raises then goes no further.
+
+    Where ``forks.depth`` is not ``process`` behind that, this is a process which the job has forked, and it ends here.
+    """
     try:
-        job.failed(error)
-    except Exception:
-        logger.exception("%r could not deal with its failure", job)
+        job.run()
+    except BaseException as error:  # noqa: BLE001 - the edge of the thread
+        if forks.depth != process:
+            forks.end(error)
+        try:
+            job.failed(error)
+        except Exception:
+            logger.exception("%r could not deal with its failure", job)
+    if forks.depth != process:
+        forks.end()
 
 
 # Guarantees:
@@ -146,13 +156,6 @@ class Pool(WayBack):
     def _work(self) -> None:
         process = forks.depth
         while (job := self._jobs.get()) is not None:
-            try:
-                job.run()
-            except BaseException as error:  # noqa: BLE001 - the edge of the thread
-                if forks.depth != process:
-                    forks.end(error)
-                tell_failure(job, error)
-            if forks.depth != process:
-                forks.end()
+            attempt(job, process)
             # A thread that waits for its next job must not keep the last one's request and answer alive.
             del job
