@@ -180,8 +180,7 @@ def parse_ranges(value: str, size: int) -> list[ByteRange] | None:
     for a unit other than bytes, a malformed or too long list, or an empty representation, of which no
     Content-Range can name a part.
     """
-    match = _range_set(value)
-    if match is None or size == 0 or len(value) > _LONGEST_LIST:
+    if size == 0 or len(value) > _LONGEST_LIST or (match := _range_set(value)) is None:
         return None
     specs = [spec for part in match[1].split(",") if (spec := part.strip(" \t"))]
     if not 0 < len(specs) <= MOST_RANGES:

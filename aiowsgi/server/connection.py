@@ -271,10 +271,14 @@ class Connection(Closing):
         if self._buffer and self._receives():
             data, self._buffer = self._buffer, b""
             self._receive_content(data)
-            self._read_again()
-            if self._eof:
-                self._read_no_more()
-            self._go_on()
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Go on with what has come meanwhile, and with the end, if that has."""
+        self._read_again()
+        if self._eof:
+            self._read_no_more()
+        self._go_on()
 
     # Answering.
 
@@ -378,10 +382,7 @@ class Connection(Closing):
         self._pending = None
         self.deadline = NEVER
         self._proceed(answer, candidates)
-        self._read_again()
-        if self._eof:
-            self._read_no_more()
-        self._go_on()
+        self._catch_up()
 
     def _respond(self, response: Response) -> None:
         """Write a ready answer."""
